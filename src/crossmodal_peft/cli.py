@@ -1,0 +1,131 @@
+"""The command line: arguments → stages."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter
+
+from crossmodal_peft import stages
+from crossmodal_peft.layout import Layout
+from crossmodal_peft.settings import AnyEncoder, Carrier, Cell, Paths, Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+SettingsJson = Annotated[str, typer.Option("--settings", help="What the stage depends on, as JSON.")]
+PathsJson = Annotated[str, typer.Option("--paths", help="The four roots of params.yaml's `paths`, as JSON.")]
+DEFAULT_PATHS = Paths().model_dump_json()
+
+
+def main() -> None:
+    """Run a command; a failure is one line, and exit code 1."""
+    try:
+        app()
+    except (ValueError, RuntimeError, OSError, FloatingPointError) as error:
+        sys.exit(f"crossmodal-peft: {error}")
+
+
+@app.command()
+def download_dataset(kind: str, paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Fetch a dataset's files."""
+    stages.download_dataset(kind, _layout(paths))
+
+
+@app.command()
+def download_encoder(name: str, settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Fetch an encoder's weights and write a Hugging Face folder."""
+    stages.download_encoder(name, Carrier.model_validate_json(settings), _layout(paths))
+
+
+@app.command()
+def prepare(name: str, settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Decode a dataset into memory-mapped arrays and a manifest."""
+    content = json.loads(settings)
+    data = _field("datasets", {name: content["data"]})[name]
+    encoders = _field("encoders", content["encoders"])
+    print(stages.prepare_dataset(name, data, encoders, _layout(paths)), flush=True)
+
+
+@app.command()
+def trunk(
+    dataset: str,
+    modality: str,
+    cut: str,
+    encoder: str,
+    settings: SettingsJson,
+    paths: PathsJson = DEFAULT_PATHS,
+) -> None:
+    """Compute activations of a frozen trunk at a cut."""
+    layout = _layout(paths)
+    checked: Any = TypeAdapter(AnyEncoder).validate_json(settings)
+    stages.compute_trunk(dataset, modality, cut, layout.encoder(encoder), checked, layout)
+
+
+@app.command()
+def train(settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Train one cell."""
+    stages.train_cell(Cell.model_validate_json(settings), _layout(paths))
+
+
+@app.command()
+def evaluate(cell: str, ks: str = "1,5,10", paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Score a trained cell (dataset/method/seed) on the test split and write its record."""
+    stages.evaluate_cell(cell, [int(k) for k in ks.split(",")], _layout(paths))
+
+
+@app.command()
+def aggregate(records: list[Path], paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Collect records into quality.csv, costs.csv and histories.csv."""
+    from crossmodal_peft.aggregate import aggregate as collect
+
+    collect(records, _layout(paths).results)
+
+
+@app.command()
+def count(settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Count every method's parameters at the paper's scale, without weights."""
+    from crossmodal_peft.files import whole
+    from crossmodal_peft.parameters import count_on_meta
+
+    content = json.loads(settings)
+    table = count_on_meta(
+        _field("methods", content["methods"]), _field("encoders", content["encoders"]), content["width"]
+    )
+    with whole(_layout(paths).results / "paper_scale.csv") as path:
+        table.to_csv(path, index=False)
+
+
+@app.command()
+def table(name: str, paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Render one table as CSV, Markdown and LaTeX."""
+    stages.write_table(name, _layout(paths))
+
+
+@app.command()
+def plot(name: str, paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Render one plot as PNG and SVG."""
+    stages.write_plot(name, _layout(paths))
+
+
+@app.command()
+def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Stem of the table.")]) -> None:
+    """Write the table of a learning-rate sweep as CSV and Markdown."""
+    from crossmodal_peft.files import whole
+    from crossmodal_peft.sweep import as_markdown, learning_rates
+
+    rates = learning_rates(cell_files)
+    with whole(out.with_suffix(".csv")) as path:
+        rates.to_csv(path, index=False, float_format="%.6g")
+    with whole(out.with_suffix(".md")) as path:
+        path.write_text(as_markdown(rates))
+
+
+def _layout(paths: str) -> Layout:
+    return Layout.of(Paths.model_validate_json(paths))
+
+
+def _field(name: str, content: Any) -> Any:
+    """Check content as one field of the settings."""
+    return TypeAdapter(Settings.model_fields[name].annotation).validate_python(content)

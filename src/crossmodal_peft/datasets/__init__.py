@@ -1,0 +1,1 @@
+"""One file per dataset kind: `Settings` and `items(raw, settings)`."""

@@ -1,0 +1,123 @@
+"""A pretrained encoder, cut into input embedding | layers | final norm and pooling."""
+
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.utils import logging
+
+from crossmodal_peft import registry
+from crossmodal_peft.attention import Kernel, use_kernel
+from crossmodal_peft.pooling import POOLINGS
+
+# Weights that a model does not use (a pooler, a decoder) are no news; missing ones raise below.
+logging.set_verbosity_error()
+
+
+class Encoder(nn.Module):
+    """One Hugging Face model with its family's way to embed inputs, name modules and run a layer.
+
+    Attributes: `model`, `family` (a module of `encoders/`), `depth` (layers), `width` (of a token),
+    `output_width` (of the pooled vector).
+    """
+
+    def __init__(self, model: nn.Module, family: ModuleType, pooling: str):
+        super().__init__()
+        self.model = model
+        self.family = family
+        self.pooling = POOLINGS[pooling]
+        self.depth = len(self.layers)
+        self.width = model.config.hidden_size
+        self.output_width = self.pooling.widths * self.width
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer layers."""
+        return self.model.get_submodule(self.family.LAYERS)
+
+    def final_modules(self) -> list[nn.Module]:
+        """What acts on all tokens after the last layer."""
+        return [self.model.get_submodule(name) for name in self.family.FINAL]
+
+    def names_of(self, roles: list[str], layers: range) -> list[str]:
+        """Module names, inside the model, of the given roles in the given layers."""
+        return [
+            f"{self.family.LAYERS}.{index}.{self.family.ROLES[role]}" for index in layers for role in roles
+        ]
+
+    def modules_of(self, roles: list[str], layers: range) -> list[nn.Module]:
+        """The modules of the given roles in the given layers."""
+        return [self.model.get_submodule(name) for name in self.names_of(roles, layers)]
+
+    def start(self, cut: str) -> int:
+        """Index of the first layer above a cut (`input` and `embeddings`: 0; `pooled`: depth)."""
+        if cut.startswith("last-"):
+            return max(0, self.depth - int(cut.removeprefix("last-")))
+        return {"input": 0, "embeddings": 0, "pooled": self.depth}[cut]
+
+    def forward(
+        self, activations: Tensor, lengths: Tensor | None, start: str, stop: str = "pooled"
+    ) -> Tensor:
+        """Take activations from cut `start` to cut `stop`.
+
+        `activations` at cut `input` are a batch of prepared arrays; at `embeddings` and `last-N` tokens
+        (batch, tokens, width); at `pooled` (batch, output width). `lengths` (batch,) counts the tokens that
+        are no padding; None: all.
+        """
+        if start == stop:
+            return activations
+        hidden = self.family.embed(self.model, activations) if start == "input" else activations
+        mask = (
+            None
+            if lengths is None
+            else torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
+        )
+        for layer in self.layers[self.start(start) : self.start(stop)]:
+            hidden = self.family.run_layer(layer, hidden, None if mask is None else mask[:, None, None, :])
+        if stop != "pooled":
+            return hidden
+        for module in self.final_modules():
+            hidden = module(hidden)
+        return self.pooling.pool(hidden, mask)
+
+
+def load_encoder(folder: Path, family: str, pooling: str, kernel: Kernel) -> Encoder:
+    """Load a Hugging Face folder, frozen and without dropout, so that activations below a cut are constants.
+
+    Raises OSError if the folder holds no such model, ValueError if weights are missing.
+    """
+    module = registry.module("encoders", family)
+    model_type = json.loads((folder / "config.json").read_text())["model_type"]
+    model_class, keywords = module.classes(model_type)
+    config = without_dropout(model_class.config_class.from_pretrained(folder))
+    model, loading = model_class.from_pretrained(folder, config=config, output_loading_info=True, **keywords)
+    if loading["missing_keys"]:
+        raise ValueError(f"{folder}: no weights for {', '.join(sorted(loading['missing_keys']))}")
+    return _finish(model, module, pooling, kernel)
+
+
+def build_encoder(
+    family: str, pooling: str, architecture: dict[str, Any], kernel: Kernel = "eager"
+) -> Encoder:
+    """An encoder with random weights, from configuration keywords (for tests, and for counts on "meta")."""
+    module = registry.module("encoders", family)
+    model_class, keywords = module.classes(architecture.get("model_type", family))
+    config = {key: value for key, value in architecture.items() if key != "model_type"}
+    model = model_class(without_dropout(model_class.config_class(**config)), **keywords)
+    return _finish(model, module, pooling, kernel)
+
+
+def without_dropout(config: Any) -> Any:
+    """Set every dropout and layer-drop probability of a transformers configuration to zero."""
+    for name, value in config.to_dict().items():
+        if isinstance(value, float) and ("drop" in name):
+            setattr(config, name, 0.0)
+    return config
+
+
+def _finish(model: Any, family: ModuleType, pooling: str, kernel: Kernel) -> Encoder:
+    use_kernel(model, kernel)
+    return Encoder(model.requires_grad_(False), family, pooling)

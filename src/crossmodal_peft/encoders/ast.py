@@ -1,0 +1,52 @@
+"""Audio Spectrogram Transformer encoders."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+MODALITY = "audio"
+LAYERS = "layers"
+FINAL = ["layernorm"]
+ROLES = {
+    "attention": "attention",
+    "query": "attention.q_proj",
+    "key": "attention.k_proj",
+    "value": "attention.v_proj",
+    "attention_output": "attention.o_proj",
+    "feed_forward_in": "mlp.fc1",
+    "feed_forward_out": "mlp.fc2",
+}
+
+
+def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
+    """The model class and its keywords."""
+    from transformers import ASTModel
+
+    return ASTModel, {}
+
+
+def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[np.ndarray, None]]:
+    """A function from 16 kHz mono waves to normalised Kaldi filter banks (batch, frames, bins)."""
+    from transformers import ASTFeatureExtractor
+
+    extractor = ASTFeatureExtractor.from_pretrained(folder)
+
+    def prepare(waves: list[np.ndarray]) -> tuple[np.ndarray, None]:
+        features = extractor(waves, sampling_rate=16_000, return_tensors="np")
+        return features["input_values"].astype(np.float16), None
+
+    return prepare
+
+
+def embed(model: Any, inputs: Tensor) -> Tensor:
+    """Filter banks (batch, frames, bins) → class, distillation and patch tokens."""
+    return model.embeddings(inputs.to(torch.float32))
+
+
+def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """One layer. Patches are never masked: AST pads with silence, as in its training."""
+    return layer(hidden, None)

@@ -1,0 +1,59 @@
+"""BERT and RoBERTa text encoders."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+MODALITY = "text"
+LAYERS = "encoder.layer"
+FINAL: list[str] = []
+ROLES = {
+    "attention": "attention.self",
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "attention_output": "attention.output.dense",
+    "feed_forward_in": "intermediate.dense",
+    "feed_forward_out": "output.dense",
+}
+
+
+def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
+    """The model class of a model type, and its keywords: the pooler is left out."""
+    if model_type == "bert":
+        from transformers.models.bert.modeling_bert import BertModel
+
+        return BertModel, {"add_pooling_layer": False}
+    if model_type == "roberta":
+        from transformers.models.roberta.modeling_roberta import RobertaModel
+
+        return RobertaModel, {"add_pooling_layer": False}
+    raise ValueError(f"the family bert loads model types bert and roberta, not {model_type!r}")
+
+
+def preparer(folder: Path, settings: Any) -> Callable[[list[str]], tuple[np.ndarray, np.ndarray]]:
+    """A function from texts to token ids (batch, max_tokens), padded, and token counts (batch,)."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def prepare(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        tokens = tokenizer(
+            texts, padding="max_length", truncation=True, max_length=settings.max_tokens, return_tensors="np"
+        )
+        return tokens["input_ids"].astype(np.int32), tokens["attention_mask"].sum(1)
+
+    return prepare
+
+
+def embed(model: Any, inputs: Tensor) -> Tensor:
+    """Token ids (batch, tokens) → (batch, tokens, width)."""
+    return model.embeddings(input_ids=inputs.long())
+
+
+def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """One layer; `mask` (batch, 1, 1, tokens) is true for keys that are no padding."""
+    return layer(hidden, mask)

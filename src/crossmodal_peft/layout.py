@@ -1,0 +1,61 @@
+"""Where the files of a workflow stand. Loads no torch: the Snakefile uses it too."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossmodal_peft.schema import DatasetSettings
+from crossmodal_peft.settings import Cell, Paths
+
+RECEIPT = "source.json"  # Stands beside a download: what it is, from where, with which hashes.
+
+
+@dataclass(frozen=True)
+class Layout:
+    """File names under the four roots of `paths`."""
+
+    raw: Path
+    prepared: Path
+    checkpoints: Path
+    results: Path
+
+    @classmethod
+    def of(cls, paths: Paths) -> "Layout":
+        """The layout of the settings' paths."""
+        return cls(Path(paths.raw), Path(paths.prepared), Path(paths.checkpoints), Path(paths.results))
+
+    def dataset(self, kind: str) -> Path:
+        """Folder of a dataset kind's downloads."""
+        return self.raw / "datasets" / kind
+
+    def unpacked(self, kind: str) -> Path:
+        """Folder of a dataset kind's unpacked files: a cache that may be deleted."""
+        return self.raw.with_name("unpacked") / kind
+
+    def encoder(self, name: str) -> Path:
+        """Hugging Face folder of an encoder."""
+        return self.raw / "encoders" / name
+
+    def manifest(self, dataset: str) -> Path:
+        """Manifest of a prepared dataset."""
+        return self.prepared / dataset / "manifest.parquet"
+
+    def activations(self, dataset: str, modality: str, cut: str) -> Path:
+        """Array of a modality at a cut; at `input` it is the prepared array."""
+        name = f"{modality}.npy" if cut == "input" else f"{modality}.{cut}.npy"
+        return self.prepared / dataset / name
+
+    def arrays(self, cell: Cell) -> dict[str, Path]:
+        """The arrays that a cell trains on, by modality."""
+        return {m: self.activations(cell.dataset, m, cell.tuning.cut(m)) for m in cell.data.encoders}
+
+    def folders(self, data: DatasetSettings) -> dict[str, Path]:
+        """The encoder folders of a dataset, by modality."""
+        return {modality: self.encoder(name) for modality, name in data.encoders.items()}
+
+    def checkpoint(self, cell_name: str) -> Path:
+        """Folder of a cell's checkpoint; a cell's name is dataset/method/seed."""
+        return self.checkpoints / cell_name
+
+    def run(self, cell_name: str) -> Path:
+        """Folder of a cell's history and record."""
+        return self.results / "runs" / cell_name

@@ -1,0 +1,1 @@
+"""One file per tuning method: `Settings` and `attach(encoder, layers, settings)`."""

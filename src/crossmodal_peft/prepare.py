@@ -1,0 +1,159 @@
+"""Raw items → a manifest and one memory-mapped array for each modality."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crossmodal_peft import registry
+from crossmodal_peft.files import whole
+from crossmodal_peft.items import Item, Refused
+from crossmodal_peft.schema import DatasetSettings, Split
+from crossmodal_peft.sound import read_wave
+
+BATCH = 64
+
+
+def prepare(
+    root: Path,
+    encoder_folders: dict[str, Path],
+    settings: DatasetSettings,
+    encoders: dict[str, Any],
+    out: Path,
+) -> pd.DataFrame:
+    """Decode every item of the unpacked dataset at `root` once; write `manifest.parquet` and, for each modality, its array into `out`.
+
+    The manifest has a row for each representation of an item: item, label (equal: relevant to one another),
+    split, modality, row (in the array), length (tokens that are no padding; -1: all), source (caption or
+    file), reason (why the item was refused; then it has no row). Raises ValueError if a split stays empty.
+    """
+    dataset = registry.module("datasets", settings.kind)
+    found = _limited(list(dataset.items(root, settings)), settings)
+    writers = {
+        modality: ArrayWriter(
+            out / f"{modality}.npy",
+            registry.module("encoders", encoders[modality].family).preparer(folder, encoders[modality]),
+            sum(len(item.of(modality)) for item in found if isinstance(item, Item)),
+        )
+        for modality, folder in encoder_folders.items()
+    }
+    rows = [row for item in found for row in _rows(item, writers, dataset, root, settings.split)]
+    manifest = pd.DataFrame(rows)
+    groups = sorted(manifest.loc[manifest.reason == "", "group"].unique())
+    manifest["label"] = manifest["group"].map({group: label for label, group in enumerate(groups)}).fillna(-1)
+    manifest["label"] = manifest["label"].astype("int64")
+    lengths = {modality: writer.close() for modality, writer in writers.items()}
+    manifest["length"] = [
+        lengths[m][row] if row >= 0 else -1 for m, row in zip(manifest.modality, manifest.row)
+    ]
+    _require_all_splits(manifest)
+    with whole(out / "manifest.parquet") as path:
+        manifest.drop(columns="group").to_parquet(path, index=False)
+    return manifest
+
+
+class ArrayWriter:
+    """Collects media, prepares them in batches and writes them into one memory-mapped array."""
+
+    def __init__(self, path: Path, preparer: Any, capacity: int):
+        self.path, self.preparer, self.capacity = path, preparer, capacity
+        self.partial = path.with_name(f".{path.name}.partial")
+        self.pending: list[Any] = []
+        self.array: Any = None
+        self.lengths: list[int] = []
+
+    def add(self, medium: Any) -> int:
+        """Take one decoded medium; returns its row."""
+        self.pending.append(medium)
+        row = len(self.lengths) + len(self.pending) - 1
+        if len(self.pending) == BATCH:
+            self._flush()
+        return row
+
+    def close(self) -> list[int]:
+        """Write what is left and give the array its name; returns the length of each row."""
+        if self.pending:
+            self._flush()
+        self.array.flush()
+        self.partial.rename(self.path)
+        return self.lengths
+
+    def _flush(self) -> None:
+        values, lengths = self.preparer(self.pending)
+        if self.array is None:
+            self.partial.parent.mkdir(parents=True, exist_ok=True)
+            shape = (self.capacity, *values.shape[1:])
+            self.array = np.lib.format.open_memmap(self.partial, "w+", values.dtype, shape)
+        self.array[len(self.lengths) : len(self.lengths) + len(values)] = values
+        self.lengths += [-1] * len(values) if lengths is None else [int(length) for length in lengths]
+        self.pending = []
+
+
+def split_of(group: str, split: Split) -> str:
+    """Side of the split, from a hash: a group stands on the same side in every dataset that has it."""
+    digest = hashlib.sha256(f"{split.seed}:{group}".encode()).digest()
+    position = int.from_bytes(digest[:8], "big") / 2**64
+    if position < split.test:
+        return "test"
+    return "validation" if position < split.test + split.validation else "train"
+
+
+def _rows(
+    item: Item | Refused, writers: Any, dataset: Any, root: Path, split: Split
+) -> Iterator[dict[str, Any]]:
+    blank = {
+        "item": item.name,
+        "split": "",
+        "modality": "",
+        "row": -1,
+        "source": "",
+        "reason": "",
+        "group": None,
+    }
+    if isinstance(item, Refused):
+        yield blank | {"reason": item.reason}
+        return
+    try:
+        media = {modality: [_decode(modality, m, dataset) for m in item.of(modality)] for modality in writers}
+    except (ValueError, OSError) as error:
+        yield blank | {"reason": str(error)}
+        return
+    for modality, decoded in media.items():
+        for source, medium in zip(item.of(modality), decoded, strict=True):
+            yield blank | {
+                "split": split_of(item.group, split),
+                "modality": modality,
+                "row": writers[modality].add(medium),
+                "source": str(source.relative_to(root)) if isinstance(source, Path) else source,
+                "group": item.group,
+            }
+
+
+def _decode(modality: str, medium: Any, dataset: Any) -> Any:
+    if modality == "text":
+        return medium
+    try:
+        return dataset.read_image(medium) if modality == "image" else read_wave(medium)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{medium.name}: {error}") from error
+
+
+def _limited(found: list[Item | Refused], settings: DatasetSettings) -> Iterable[Any]:
+    """At most `limit` items, chosen by a hash of their names."""
+    if settings.limit is None:
+        return found
+    items = [item for item in found if isinstance(item, Item)]
+    items.sort(key=lambda item: hashlib.sha256(item.name.encode()).digest())
+    return items[: settings.limit]
+
+
+def _require_all_splits(manifest: pd.DataFrame) -> None:
+    missing = {"train", "validation", "test"} - set(manifest.split)
+    if missing:
+        raise ValueError(
+            f"no item for {', '.join(sorted(missing))}: of {manifest.item.nunique()} items "
+            f"{manifest.loc[manifest.reason != '', 'item'].nunique()} were refused; see `limit` and `split`"
+        )

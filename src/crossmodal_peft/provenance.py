@@ -1,0 +1,56 @@
+"""Where a result comes from: code, packages, hardware, inputs."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from crossmodal_peft.download import sha256
+
+PACKAGES = ["torch", "transformers", "peft", "numpy", "pandas", "tokenizers", "safetensors"]
+
+
+def provenance(inputs: dict[str, Path]) -> dict[str, Any]:
+    """Versions, git revision, hardware, time, and the sha256 of every named input."""
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "git": git_state(),
+        "hardware": hardware(),
+        "inputs": {name: sha256(path) for name, path in inputs.items()},
+    }
+
+
+def git_state() -> dict[str, Any]:
+    """Revision of the working folder and whether tracked files differ from it; nulls outside a repository."""
+    revision = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!results", ":!dvc.lock")
+    return {"revision": revision, "dirty": None if changed is None else bool(changed)}
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory in GiB and GPU."""
+    import psutil
+    import torch
+
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _git(*arguments: str) -> str | None:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else None

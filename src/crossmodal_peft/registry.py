@@ -1,0 +1,22 @@
+"""A variant's name is its module's name: nothing to register, nothing to edit."""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+PACKAGE = Path(__file__).parent
+
+
+def names(kind: str) -> list[str]:
+    """Names of all variants of a kind (`datasets`, `encoders`, `methods`, `carriers`, `tables`, `plots`)."""
+    return sorted(path.stem for path in (PACKAGE / kind).glob("*.py") if path.stem != "__init__")
+
+
+def module(kind: str, name: str) -> ModuleType:
+    """The module of one variant.
+
+    Raises ValueError that lists the valid names if there is none of this name.
+    """
+    if name not in names(kind):
+        raise ValueError(f"no {name!r} among {kind}; there are: {', '.join(names(kind))}")
+    return import_module(f"crossmodal_peft.{kind}.{name}")

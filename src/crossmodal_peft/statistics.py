@@ -1,0 +1,229 @@
+"""Intervals and tests for per-query values: what a difference between two methods is worth.
+
+Values are arrays (seeds, queries) of one metric: one row per training run, one column per query, the same
+queries in every row. Seeds and queries are both samples (other seeds, other queries would have been as good),
+and they are
+crossed: a hard query is hard for every seed. Intervals of one method resample both sides; the comparison of
+    two methods is a paired t-test with both as random effects, which Smucker, Allan and Carterette (2007, "A
+    comparison of statistical significance tests for information retrieval evaluation") found to agree with
+    randomisation tests.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+
+# Random indices drawn at a time, to bound memory (32 MB).
+DRAWS_AT_ONCE = 2**22
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and its confidence interval, in the unit of the metric."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean of a - b over seeds and queries, its confidence interval and two-sided p-value."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def bootstrap_interval(
+    values: ArrayLike,
+    *,
+    seed: int,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    statistic: Callable[..., Any] = np.mean,
+) -> Interval:
+    """Percentile bootstrap over queries (Efron and Tibshirani 1993, chapter 13) for one run.
+
+    Args:
+        values: (queries,) per-query values; NaN marks an excluded query and is left out.
+        seed: of the resampling.
+        confidence: of the two-sided interval.
+        resamples: number of bootstrap samples.
+        statistic: np.mean or np.median, or another that takes `axis`.
+
+    Raises:
+        ValueError: not one row of values, or fewer than two that are not NaN.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.ndim != 1:
+        raise ValueError(f"values must be one row, got shape {sample.shape}")
+    sample = sample[~np.isnan(sample)]
+    if len(sample) < 2:
+        raise ValueError(f"an interval over queries needs at least 2 queries, got {len(sample)}")
+    rng = np.random.default_rng(seed)
+    draws = [
+        statistic(sample[rng.integers(len(sample), size=(part, len(sample)))], axis=1)
+        for part in _parts(resamples, len(sample))
+    ]
+    return _percentiles(float(statistic(sample, axis=0)), np.concatenate(draws), confidence)
+
+
+def hierarchical_interval(
+    values: ArrayLike, *, seed: int, confidence: float = 0.95, resamples: int = 2000
+) -> Interval:
+    """Bootstrap over seeds and queries at once, for the mean of one method.
+
+    Every bootstrap sample draws seeds and, for all of them together, queries (the two-way bootstrap of Owen
+    2007, "The pigeonhole bootstrap"). Three or five seeds alone would give too narrow an interval, so the
+    deviations of the seeds' means are first widened by sqrt(S / (S - 1)) * t / z (Hesterberg 2015, "What teachers
+    should know about the bootstrap", on narrowness bias). The result is on the wide side where queries differ much
+    more than seeds. With one seed it is the interval over queries only.
+
+    Args:
+        values: (seeds, queries) per-query values; a query that is NaN for every seed is left out.
+        seed: of the resampling.
+        confidence: of the two-sided interval.
+        resamples: number of bootstrap samples.
+
+    Raises:
+        ValueError: not a matrix, a query that is NaN for some seeds only, or fewer than two queries.
+    """
+    table = _judged(values)
+    seeds, queries = table.shape
+    rng = np.random.default_rng(seed)
+    widened = table + (_widening(seeds, confidence) - 1) * (table.mean(axis=1, keepdims=True) - table.mean())
+    draws = []
+    for part in _parts(resamples, queries):
+        picked = rng.integers(queries, size=(part, queries)) + queries * np.arange(part)[:, None]
+        times = np.bincount(picked.ravel(), minlength=part * queries).reshape(part, queries)
+        by_seed = times @ widened.T / queries
+        draws.append(
+            np.take_along_axis(by_seed, rng.integers(seeds, size=(part, seeds)), axis=1).mean(axis=1)
+        )
+    return _percentiles(float(table.mean()), np.concatenate(draws), confidence)
+
+
+def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Comparison:
+    """Test whether two methods differ in their mean, on the same seeds and queries.
+
+    The differences follow a two-way layout with seeds and queries as random effects; Clark (1973, "The language
+    as fixed effect fallacy") discusses why both must be random. The variance of their mean is
+    (MS_seeds + MS_queries - MS_rest) / (S * N), with Satterthwaite's degrees of freedom. Use three seeds or more:
+    with two the null is rejected up to twice as often as it should be, and with one this is the paired t-test over
+    queries, which says nothing about other seeds.
+
+    Args:
+        a, b: (seeds, queries) per-query values of the two methods; row by row the same seed, column by column
+            the same query. A query that is NaN everywhere is left out.
+        confidence: of the two-sided interval of the difference.
+
+    Raises:
+        ValueError: shapes that differ, a query that is NaN in some places only, or fewer than two queries.
+    """
+    left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if left.shape != right.shape:
+        raise ValueError(
+            f"a paired test needs the same seeds and queries, got {left.shape} and {right.shape}"
+        )
+    both = _judged(np.concatenate([left, right]))
+    differences = both[: len(left)] - both[len(left) :]
+    difference, (variance, freedom) = float(differences.mean()), _variance_of_mean(differences)
+    if variance == 0:
+        return Comparison(difference, difference, difference, 1.0 if difference == 0 else 0.0)
+    error = float(np.sqrt(variance))
+    p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
+    margin = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
+    return Comparison(difference, difference - margin, difference + margin, p)
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """Adjust p-values for their number (Holm 1979): reject where the result is below the wanted level."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1)
+    return adjusted
+
+
+def significance(results: Mapping[str, ArrayLike], *, confidence: float = 0.95) -> pd.DataFrame:
+    """Compare every two methods on one metric.
+
+    Args:
+        results: method name to (seeds, queries) values, all of the same seeds and queries in the same order.
+        confidence: of each interval by itself; the intervals are not widened for the number of comparisons.
+
+    Returns:
+        One row per pair with columns `method_a`, `method_b`, `difference` (mean of a - b), `low`, `high`, `p`
+        and `p_holm` (p adjusted over all rows), in the order of `results`.
+
+    Raises:
+        ValueError: as `paired_test`.
+    """
+    columns = ["method_a", "method_b", "difference", "low", "high", "p"]
+    rows = []
+    for a, b in combinations(results, 2):
+        test = paired_test(results[a], results[b], confidence=confidence)
+        rows.append((a, b, test.difference, test.low, test.high, test.p))
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=np.float64)))
+
+
+def _judged(values: ArrayLike) -> Floats:
+    """(rows, queries) without the queries that are NaN in every row."""
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2:
+        raise ValueError(f"values must be a matrix (seeds, queries), got shape {table.shape}")
+    missing = np.isnan(table)
+    partly = missing.any(axis=0) & ~missing.all(axis=0)
+    if partly.any():
+        raise ValueError(f"query {int(np.flatnonzero(partly)[0])} is NaN in some rows only")
+    kept = table[:, ~missing.any(axis=0)]
+    if kept.shape[1] < 2:
+        raise ValueError(f"at least 2 queries are needed, got {kept.shape[1]}")
+    return kept
+
+
+def _variance_of_mean(table: Floats) -> tuple[float, float]:
+    """Variance of the mean of a (seeds, queries) layout with both random, and its degrees of freedom."""
+    seeds, queries = table.shape
+    by_query = seeds * float(table.mean(axis=0).var(ddof=1))
+    if seeds == 1:
+        return by_query / queries, queries - 1
+    by_seed = queries * float(table.mean(axis=1).var(ddof=1))
+    residual = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
+    rest_freedom = (seeds - 1) * (queries - 1)
+    rest = float(np.square(residual).sum()) / rest_freedom
+    # Chance can make the sum of two mean squares fall below the residual one that both contain.
+    total = max(by_seed + by_query - rest, rest)
+    spread = by_seed**2 / (seeds - 1) + by_query**2 / (queries - 1) + rest**2 / rest_freedom
+    return total / (seeds * queries), total**2 / spread if spread else 1.0
+
+
+def _widening(seeds: int, confidence: float) -> float:
+    """How much too narrow a bootstrap of so few is: its divisor is n, its tails are normal instead of t."""
+    if seeds == 1:
+        return 1.0
+    level = (1 + confidence) / 2
+    return float(np.sqrt(seeds / (seeds - 1)) * stats.t.ppf(level, seeds - 1) / stats.norm.ppf(level))
+
+
+def _parts(resamples: int, queries: int) -> list[int]:
+    """Split the resamples so that one part draws few enough indices."""
+    size = max(DRAWS_AT_ONCE // queries, 1)
+    return [min(size, resamples - start) for start in range(0, resamples, size)]
+
+
+def _percentiles(value: float, draws: Floats, confidence: float) -> Interval:
+    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(value, float(low), float(high))

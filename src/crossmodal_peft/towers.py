@@ -1,0 +1,84 @@
+"""The trainable whole: an encoder and a projection for each modality, and one temperature."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crossmodal_peft import registry
+from crossmodal_peft.encoder import Encoder
+from crossmodal_peft.schema import MethodSettings
+
+# CLIP's bound: the logit scale may not pass 100, the temperature not fall below 0.01.
+MAX_LOGIT_SCALE = math.log(100)
+
+
+class Tower(nn.Module):
+    """Encoder → pooling → linear projection → unit length."""
+
+    def __init__(self, encoder: Encoder, width: int, cut: str):
+        super().__init__()
+        self.encoder = encoder
+        self.projection = nn.Linear(encoder.output_width, width, bias=False)
+        self.cut = cut
+
+    def forward(self, activations: Tensor, lengths: Tensor | None) -> Tensor:
+        """Activations at the tower's cut → embeddings (batch, width), float32, unit length."""
+        pooled = self.encoder(activations, lengths, start=self.cut)
+        return F.normalize(self.projection(pooled).float(), dim=-1)
+
+
+class Towers(nn.Module):
+    """All towers of a cell."""
+
+    def __init__(self, towers: dict[str, Tower], temperature: float):
+        super().__init__()
+        self.towers = nn.ModuleDict(towers)
+        self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+
+    @property
+    def scale(self) -> Tensor:
+        """What similarities are multiplied with: at most 100."""
+        return self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that train, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+
+def build_towers(
+    load: Callable[[str], Encoder],
+    tuning: MethodSettings,
+    modalities: list[str],
+    width: int,
+    temperature: float,
+) -> Towers:
+    """Load the encoders, add projections, and attach the method.
+
+    Projections are drawn before the method's own parameters: cells of one seed start from the same ones.
+    """
+    attach = registry.module("methods", tuning.kind).attach
+    encoders = {modality: load(modality) for modality in modalities}
+    towers = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}  # type: ignore[arg-type]
+    for modality, encoder in encoders.items():
+        if tuning.cut(modality) != "pooled":  # type: ignore[arg-type]
+            reach: Any = tuning.reach(modality)  # type: ignore[arg-type]
+            first = 0 if reach == "all" else max(0, encoder.depth - reach.last)
+            attach(encoder, range(first, encoder.depth), tuning)
+    return Towers(towers, temperature)
+
+
+def count_parameters(towers: Towers) -> dict[str, int]:
+    """`total`, `trainable`, and of those `method` (in the encoders) and `projections` (with the temperature)."""
+    total = sum(p.numel() for p in towers.parameters())
+    in_encoders = sum(p.numel() for name, p in towers.trained().items() if ".encoder." in name)
+    trainable = sum(p.numel() for p in towers.trained().values())
+    return {
+        "total": total,
+        "trainable": trainable,
+        "method": in_encoders,
+        "projections": trainable - in_encoders,
+    }

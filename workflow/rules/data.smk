@@ -1,0 +1,85 @@
+"""Downloads, prepared arrays and activations of frozen trunks."""
+
+
+def encoders_of(dataset):
+    """The encoders of a dataset: modality → settings."""
+    return {m: SETTINGS.encoders[name] for m, name in SETTINGS.datasets[dataset].encoders.items()}
+
+
+def family_code(dataset):
+    """Source files of the encoder families of a dataset."""
+    return code(*sorted({f"encoders/{encoder.family}" for encoder in encoders_of(dataset).values()}))
+
+
+def preparation(dataset):
+    """What preparing a dataset depends on, as JSON."""
+    encoders = {m: encoder.model_dump(mode="json") for m, encoder in encoders_of(dataset).items()}
+    return json.dumps({"data": SETTINGS.datasets[dataset].model_dump(mode="json"), "encoders": encoders})
+
+
+rule download_dataset:
+    input:
+        lambda w: code("download", f"datasets/{w.name}"),
+    output:
+        LAYOUT.dataset("{name}") / RECEIPT,
+    retries: 2
+    message:
+        "download the dataset {wildcards.name}"
+    shell:
+        "crossmodal-peft download-dataset {wildcards.name} {PATHS}"
+
+
+rule download_encoder:
+    input:
+        lambda w: code("download", f"carriers/{SETTINGS.encoders[w.name].source.converter}"),
+    output:
+        LAYOUT.encoder("{name}") / RECEIPT,
+    params:
+        source=lambda w: SETTINGS.encoders[w.name].source.model_dump_json(),
+    retries: 2
+    message:
+        "download the encoder {wildcards.name}"
+    shell:
+        "crossmodal-peft download-encoder {wildcards.name} --settings {params.source:q} {PATHS}"
+
+
+# A rule for each dataset, because its outputs are the arrays of the modalities that this dataset has.
+for dataset, data in SETTINGS.datasets.items():
+
+    rule:
+        name:
+            f"prepare_{dataset}"
+        input:
+            LAYOUT.dataset(data.kind) / RECEIPT,
+            [folder / RECEIPT for folder in LAYOUT.folders(data).values()],
+            code("prepare", "items", "imaging", "sound", f"datasets/{data.kind}"),
+            family_code(dataset),
+        output:
+            LAYOUT.manifest(dataset),
+            [LAYOUT.activations(dataset, modality, "input") for modality in data.encoders],
+        params:
+            dataset=dataset,
+            settings=preparation(dataset),
+        message:
+            f"prepare {dataset}"
+        shell:
+            "crossmodal-peft prepare {params.dataset} --settings {params.settings:q} {PATHS}"
+
+
+rule trunk:
+    input:
+        LAYOUT.manifest("{dataset}"),
+        LAYOUT.activations("{dataset}", "{modality}", "input"),
+        lambda w: LAYOUT.encoder(SETTINGS.datasets[w.dataset].encoders[w.modality]) / RECEIPT,
+        code("trunk", "encoder", "attention", "pooling", "examples"),
+        lambda w: code(f"encoders/{encoders_of(w.dataset)[w.modality].family}"),
+    output:
+        LAYOUT.activations("{dataset}", "{modality}", "{cut}"),
+    params:
+        encoder=lambda w: SETTINGS.datasets[w.dataset].encoders[w.modality],
+        settings=lambda w: encoders_of(w.dataset)[w.modality].model_dump_json(),
+    message:
+        "compute the {wildcards.modality} trunk of {wildcards.dataset} up to {wildcards.cut}"
+    shell:
+        "crossmodal-peft trunk {wildcards.dataset} {wildcards.modality} {wildcards.cut} {params.encoder}"
+        " --settings {params.settings:q} {PATHS}"

@@ -1,0 +1,15 @@
+"""Evaluation of one cell."""
+
+
+rule evaluate:
+    input:
+        multiext(str(LAYOUT.checkpoint("{dataset}/{method}/{seed}")) + "/", "weights.safetensors", "embeddings.safetensors", "cell.json"),
+        code("evaluate", "metrics", "ranking", "relevance", "scoring"),
+    output:
+        LAYOUT.run("{dataset}/{method}/{seed}") / "record.json",
+    params:
+        ks=",".join(map(str, SETTINGS.evaluate.ks)),
+    message:
+        "evaluate {wildcards.dataset}/{wildcards.method}/{wildcards.seed}"
+    shell:
+        "crossmodal-peft evaluate {wildcards.dataset}/{wildcards.method}/{wildcards.seed} --ks {params.ks} {PATHS}"

@@ -1,0 +1,63 @@
+"""Aggregation, tables and plots."""
+
+AGGREGATED = [LAYOUT.results / f"{name}.csv" for name in ("quality", "costs", "histories")]
+PAPER_SCALE = LAYOUT.results / "paper_scale.csv"
+
+
+rule aggregate:
+    input:
+        records=[LAYOUT.run(cell) / "record.json" for cell in CELLS],
+        histories=[LAYOUT.run(cell) / "history.csv" for cell in CELLS],
+        code=code("aggregate", "files"),
+    output:
+        AGGREGATED,
+    message:
+        "aggregate all cells"
+    shell:
+        "crossmodal-peft aggregate {input.records} {PATHS}"
+
+
+rule count_at_paper_scale:
+    input:
+        code("parameters", "towers"),
+        code(*sorted({f"methods/{SETTINGS.methods[name].kind}" for name in SETTINGS.matrix.methods})),
+    output:
+        PAPER_SCALE,
+    params:
+        settings=json.dumps(
+            {
+                "methods": {name: SETTINGS.methods[name].model_dump(mode="json") for name in SETTINGS.matrix.methods},
+                "encoders": {m: SETTINGS.encoders[name].model_dump(mode="json") for m, name in SETTINGS.paper_scale.items()},
+                "width": SETTINGS.train.embedding_width,
+            }
+        ),
+    message:
+        "count parameters at the paper's scale"
+    shell:
+        "crossmodal-peft count --settings {params.settings:q} {PATHS}"
+
+
+rule table:
+    input:
+        AGGREGATED,
+        PAPER_SCALE,
+        lambda w: code(f"tables/{w.name}", "tables/__init__", "render", "aggregate", "files"),
+    output:
+        multiext(f"{LAYOUT.results}/tables/{{name}}", ".csv", ".md", ".tex"),
+    message:
+        "table {wildcards.name}"
+    shell:
+        "crossmodal-peft table {wildcards.name} {PATHS}"
+
+
+rule plot:
+    input:
+        AGGREGATED,
+        PAPER_SCALE,
+        lambda w: code(f"plots/{w.name}", "plots/__init__", "render", "aggregate", "files"),
+    output:
+        multiext(f"{LAYOUT.results}/plots/{{name}}", ".png", ".svg"),
+    message:
+        "plot {wildcards.name}"
+    shell:
+        "crossmodal-peft plot {wildcards.name} {PATHS}"

@@ -1,0 +1,27 @@
+"""Training of one cell."""
+
+
+def cell_of(wildcards):
+    """The settings of a cell: what a change must touch for the cell to be trained again."""
+    return settings_of_cell(SETTINGS, wildcards.dataset, wildcards.method, int(wildcards.seed))
+
+
+rule train:
+    input:
+        LAYOUT.manifest("{dataset}"),
+        lambda w: LAYOUT.arrays(cell_of(w)).values(),
+        lambda w: [folder / RECEIPT for folder in LAYOUT.folders(cell_of(w).data).values()],
+        # metrics.py is left out: of it, training uses hit@K alone, so that a new metric trains nothing.
+        code("train", "losses", "towers", "embed", "examples", "checkpoint", "encoder", "attention", "pooling", "ranking"),
+        lambda w: family_code(w.dataset),
+        lambda w: code(f"methods/{cell_of(w).tuning.kind}"),
+    output:
+        multiext(str(LAYOUT.checkpoint("{dataset}/{method}/{seed}")) + "/", "weights.safetensors", "embeddings.safetensors", "cell.json"),
+        LAYOUT.run("{dataset}/{method}/{seed}") / "history.csv",
+    params:
+        settings=lambda w: cell_of(w).model_dump_json(),
+    threads: SETTINGS.train.threads
+    message:
+        "train {wildcards.dataset}/{wildcards.method}/{wildcards.seed}"
+    shell:
+        "crossmodal-peft train --settings {params.settings:q} {PATHS}"
