@@ -15,6 +15,7 @@ from crossmodal_peft.pooling import POOLINGS
 
 # Weights that a model does not use (a pooler, a decoder) are no news; missing ones raise below.
 logging.set_verbosity_error()
+logging.disable_progress_bar()
 
 
 class Encoder(nn.Module):
@@ -69,7 +70,7 @@ class Encoder(nn.Module):
         """
         if start == stop:
             return activations
-        hidden = self.family.embed(self.model, activations) if start == "input" else activations
+        hidden = self.family.embed(self.model, activations) if start == "input" else activations.float()
         mask = (
             None
             if lengths is None

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from crossmodal_peft.embed import Gallery
+from crossmodal_peft.galleries import Gallery
 from crossmodal_peft.metrics import conditions, metrics, summarise
 from crossmodal_peft.ranking import rank
 from crossmodal_peft.relevance import relevance_from_labels

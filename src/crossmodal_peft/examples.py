@@ -36,6 +36,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def steps(self, batch_size: int) -> int:
+        """Batches in an epoch."""
+        return max(1, len(self) // batch_size)
+
     def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Item numbers in batches, in a random order; a remainder smaller than a batch waits for another epoch."""
         order = rng.permutation(len(self))

@@ -108,8 +108,9 @@ class Evaluate(Strict):
 class Sweep(Strict):
     """The search for learning rates, judged on validation."""
 
-    learning_rates: list[PositiveFloat] = Field(min_length=1)
-    projection_learning_rates: list[PositiveFloat] = Field(min_length=1)
+    learning_rates: dict[str, list[PositiveFloat]] = Field(
+        description="Rates to try for each method; for `frozen` those of the projections."
+    )
     seed: NonNegativeInt = Field(description="A seed that the matrix does not use.")
 
 
@@ -235,6 +236,9 @@ def _mistakes(settings: Settings) -> Any:
         if dataset.split.validation + dataset.split.test >= 1:
             yield f"datasets.{name}.split: validation and test together leave nothing for training"
     yield from _encoder_mistakes("paper_scale", settings.paper_scale, settings)
+    for name in settings.sweep.learning_rates:
+        if name not in settings.methods:
+            yield f"sweep.learning_rates: {name!r} is not among methods{_closest(name, list(settings.methods))}"
     if settings.sweep.seed in settings.matrix.seeds:
         yield f"sweep.seed: {settings.sweep.seed} is in matrix.seeds; tune on a seed that is not reported"
 

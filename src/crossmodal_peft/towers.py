@@ -39,6 +39,12 @@ class Towers(nn.Module):
         self.towers = nn.ModuleDict(towers)
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
+    def embed(self, modality: str, activations: Tensor, lengths: Tensor | None) -> Tensor:
+        """Embeddings (batch, width) of one modality's activations at its cut, on the towers' device."""
+        device = self.logit_scale.device
+        lengths = None if lengths is None else lengths.to(device)
+        return self.towers[modality](activations.to(device), lengths)
+
     @property
     def scale(self) -> Tensor:
         """What similarities are multiplied with: at most 100."""

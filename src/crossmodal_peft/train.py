@@ -1,11 +1,9 @@
 """Training of one cell: a plain loop."""
 
-import copy
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +12,11 @@ from torch import Tensor, nn
 
 from crossmodal_peft.embed import embed_split
 from crossmodal_peft.evaluate import mean_recall
-from crossmodal_peft.examples import Activations, select
+from crossmodal_peft.examples import Activations, Examples, select
+from crossmodal_peft.hardware import peak_memory, resolve_precision
 from crossmodal_peft.losses import contrastive_loss
-from crossmodal_peft.settings import Cell, Train
+from crossmodal_peft.optimization import make_optimizer, make_schedule
+from crossmodal_peft.settings import Cell
 from crossmodal_peft.towers import Towers
 
 
@@ -44,60 +44,66 @@ def train(
     settings, device = cell.train, next(towers.parameters()).device
     rng = np.random.default_rng(cell.seed)
     examples = select(manifest, "train", activations)
-    steps = settings.epochs * max(1, len(examples) // settings.batch_size)
-    optimizer = make_optimizer(towers, cell.tuning.learning_rate, settings)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: warm_up_cosine(step, steps, settings.warm_up)
-    )
     precision = resolve_precision(settings.precision, device)
+    optimizer = make_optimizer(towers, cell.tuning.learning_rate, settings)
+    schedule = make_schedule(
+        optimizer, settings.epochs * examples.steps(settings.batch_size), settings.warm_up
+    )
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] = {}
-    started, seen, stepping = time.perf_counter(), 0, 0.0
+    began, stepping = time.perf_counter(), 0.0
     for epoch in range(1, settings.epochs + 1):
-        began = time.perf_counter()
-        losses = []
-        towers.train()
-        for items in examples.epoch(settings.batch_size, rng):
-            batch, labels = examples.draw(items, rng), torch.from_numpy(examples.labels[items])
-            losses.append(train_step(towers, batch, labels, optimizer, settings.clip_norm, precision))
-            schedule.step()
-            seen += len(items)
-            if not math.isfinite(losses[-1]):
-                rates = [group["lr"] for group in optimizer.param_groups]
-                raise FloatingPointError(
-                    f"{cell.name}: loss {losses[-1]} in epoch {epoch}, learning rates {rates}"
-                )
-        stepping += time.perf_counter() - began
+        epoch_began = time.perf_counter()
+        loss = train_epoch(towers, examples, cell, rng, optimizer, schedule, precision)
+        stepping += time.perf_counter() - epoch_began
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"{cell.name}: the loss is {loss} in epoch {epoch}; lower the learning rate"
+            )
         recall = mean_recall(embed_split(towers, manifest, activations, "validation", precision))
-        if not history or recall > max(row["validation_recall"] for row in history):
+        if recall > max((row["validation_recall"] for row in history), default=-1.0):
             best = {name: p.detach().cpu().clone() for name, p in towers.trained().items()}
-        elapsed = time.perf_counter() - started
         history.append(
             {
                 "epoch": epoch,
-                "loss": float(np.mean(losses)),
-                "learning_rate": optimizer.param_groups[0]["lr"],
+                "loss": loss,
+                "learning_rate": schedule.get_last_lr()[0],
                 "validation_recall": recall,
-                "seconds": elapsed,
+                "seconds": time.perf_counter() - began,
             }
         )
-        left = elapsed / epoch * (settings.epochs - epoch)
-        report(
-            f"{cell.name}: epoch {epoch}/{settings.epochs}, loss {history[-1]['loss']:.3f}, "
-            f"validation recall {100 * recall:.1f} %, {seen / stepping:.0f} items/s, {left:.0f} s left"
-        )
+        report(progress(cell, history))
     towers.load_state_dict(best, strict=False)
-    table = pd.DataFrame(history)
-    row = table.loc[table.validation_recall.idxmax()]
+    items = settings.epochs * examples.steps(settings.batch_size) * min(settings.batch_size, len(examples))
     costs = {
-        "seconds": time.perf_counter() - started,
-        "samples_per_second": seen / stepping,
+        "seconds": history[-1]["seconds"],
+        "samples_per_second": items / stepping,
         "peak_memory_bytes": peak_memory(device),
         "epochs": settings.epochs,
-        "best_epoch": int(row.epoch),
-        "validation_recall": float(row.validation_recall),
+        **best_epoch(history),
     }
-    return Trained(best, table, costs)
+    return Trained(best, pd.DataFrame(history), costs)
+
+
+def train_epoch(
+    towers: Towers,
+    examples: Examples,
+    cell: Cell,
+    rng: np.random.Generator,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    precision: torch.dtype,
+) -> float:
+    """One pass over the items in a random order; returns the mean loss."""
+    towers.train()
+    losses = []
+    for items in examples.epoch(cell.train.batch_size, rng):
+        labels = torch.from_numpy(examples.labels[items])
+        losses.append(
+            train_step(towers, examples.draw(items, rng), labels, optimizer, cell.train.clip_norm, precision)
+        )
+        schedule.step()
+    return float(np.mean(losses))
 
 
 def train_step(
@@ -111,12 +117,7 @@ def train_step(
     """One step on a batch of (activations, lengths) by modality; returns the loss before the step."""
     device = next(towers.parameters()).device
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        embeddings = {
-            modality: towers.towers[modality](
-                inputs.to(device), None if lengths is None else lengths.to(device)
-            )
-            for modality, (inputs, lengths) in batch.items()
-        }
+        embeddings = {modality: towers.embed(modality, *inputs) for modality, inputs in batch.items()}
     loss = contrastive_loss(embeddings, labels.to(device), towers.scale)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -125,53 +126,17 @@ def train_step(
     return loss.item()
 
 
-def make_optimizer(towers: Towers, learning_rate: float, settings: Train) -> torch.optim.AdamW:
-    """AdamW: the encoders' parameters at the method's rate, projections and temperature at their own.
-
-    Weight decay acts on matrices only, not on biases, norms and the temperature.
-    """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in towers.trained().items():
-        rate = learning_rate if ".encoder." in name else settings.projection_learning_rate
-        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
-    options = [{"params": ps, "lr": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()]
-    return torch.optim.AdamW(options, fused=True)
+def best_epoch(history: list[dict[str, float]]) -> dict[str, float]:
+    """The first epoch with the highest validation recall."""
+    best = max(history, key=lambda row: row["validation_recall"])
+    return {"best_epoch": best["epoch"], "validation_recall": best["validation_recall"]}
 
 
-def warm_up_cosine(step: int, steps: int, warm_up: float) -> float:
-    """Share of the peak learning rate at a step: linear rise over `warm_up` of all steps, then cosine to zero."""
-    rising = max(1, round(warm_up * steps))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
-def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The type of matrix products: what is asked for, or for `auto` bf16 where the hardware computes in it."""
-    if precision == "auto":
-        native = (
-            torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-        )
-        return torch.bfloat16 if native else torch.float32
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-
-
-def peak_memory(device: torch.device) -> int:
-    """Peak memory in bytes: of the GPU's allocator, or of this process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def make_deterministic(seed: int) -> None:
-    """Seed torch and refuse operations that have no deterministic form."""
-    torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True)
-
-
-def trainable_copy(towers: Towers) -> dict[str, Any]:
-    """A copy of the weights that train."""
-    return copy.deepcopy({name: p.detach() for name, p in towers.trained().items()})
+def progress(cell: Cell, history: list[dict[str, float]]) -> str:
+    """A line for people: which cell, which epoch, how good, how long still."""
+    now = history[-1]
+    left = now["seconds"] / now["epoch"] * (cell.train.epochs - now["epoch"])
+    return (
+        f"{cell.name}: epoch {now['epoch']}/{cell.train.epochs}, loss {now['loss']:.3f}, "
+        f"validation recall {100 * now['validation_recall']:.1f} %, {left:.0f} s left"
+    )

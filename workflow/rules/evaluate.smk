@@ -4,7 +4,7 @@
 rule evaluate:
     input:
         multiext(str(LAYOUT.checkpoint("{dataset}/{method}/{seed}")) + "/", "weights.safetensors", "embeddings.safetensors", "cell.json"),
-        code("evaluate", "metrics", "ranking", "relevance", "scoring"),
+        code("evaluate", "galleries", "metrics", "ranking", "relevance", "scoring"),
     output:
         LAYOUT.run("{dataset}/{method}/{seed}") / "record.json",
     params:

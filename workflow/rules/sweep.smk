@@ -2,12 +2,8 @@
 
 SWEPT = [
     f"{dataset}/{method}@{rate:g}/{SETTINGS.sweep.seed}"
-    for method in SETTINGS.matrix.methods
-    for rate in (
-        SETTINGS.sweep.projection_learning_rates
-        if SETTINGS.methods[method].kind == "frozen"
-        else SETTINGS.sweep.learning_rates
-    )
+    for method, rates in SETTINGS.sweep.learning_rates.items()
+    for rate in rates
     for dataset in SETTINGS.matrix.datasets
 ]
 

@@ -12,7 +12,8 @@ rule train:
         lambda w: LAYOUT.arrays(cell_of(w)).values(),
         lambda w: [folder / RECEIPT for folder in LAYOUT.folders(cell_of(w).data).values()],
         # metrics.py is left out: of it, training uses hit@K alone, so that a new metric trains nothing.
-        code("train", "losses", "towers", "embed", "examples", "checkpoint", "encoder", "attention", "pooling", "ranking"),
+        code("train", "optimization", "losses", "towers", "embed", "examples", "galleries", "checkpoint", "hardware"),
+        code("encoder", "attention", "pooling", "evaluate", "ranking", "relevance", "scoring"),
         lambda w: family_code(w.dataset),
         lambda w: code(f"methods/{cell_of(w).tuning.kind}"),
     output:
