@@ -27,7 +27,7 @@ test: .venv/installed lint  ## lint and run all tests
 lint: .venv/installed  ## check style and types
 	ruff check src tests benchmarks
 	ruff format --check src tests benchmarks
-	snakefmt --check --quiet Snakefile workflow
+	snakefmt --check Snakefile workflow
 	mypy
 
 clean:  ## delete what smoke and tests wrote

@@ -5,9 +5,9 @@ import json
 from snakemake.exceptions import WorkflowError
 
 from crossmodal_peft import registry
+from crossmodal_peft.checking import check
 from crossmodal_peft.layout import RECEIPT, Layout
 from crossmodal_peft.settings import cell as settings_of_cell
-from crossmodal_peft.settings import check
 
 
 configfile: "params.yaml"
@@ -52,5 +52,9 @@ include: "workflow/rules/sweep.smk"
 rule all:
     default_target: True
     input:
-        expand(f"{LAYOUT.results}/tables/{{name}}.{{kind}}", name=registry.names("tables"), kind=["csv", "md", "tex"]),
+        expand(
+            f"{LAYOUT.results}/tables/{{name}}.{{kind}}",
+            name=registry.names("tables"),
+            kind=["csv", "md", "tex"],
+        ),
         expand(f"{LAYOUT.results}/plots/{{name}}.{{kind}}", name=registry.names("plots"), kind=["png", "svg"]),

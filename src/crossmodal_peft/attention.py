@@ -62,6 +62,8 @@ def prepend_prefix(
     """
     if not hasattr(module, "prefix_key"):
         return key, value, mask
+    prefix_key: Any = module.prefix_key
+    prefix_value: Any = module.prefix_value
 
     def prepend(prefix: Tensor, sequence: Tensor) -> Tensor:
         batch, heads, _, width = sequence.shape
@@ -69,8 +71,8 @@ def prepend_prefix(
         return torch.cat([prefix.expand(batch, -1, -1, -1), sequence], dim=2)
 
     if mask is not None:
-        mask = F.pad(mask, (len(module.prefix_key), 0), value=True)
-    return prepend(module.prefix_key, key), prepend(module.prefix_value, value), mask
+        mask = F.pad(mask, (len(prefix_key), 0), value=True)
+    return prepend(prefix_key, key), prepend(prefix_value, value), mask
 
 
 AttentionInterface.register("crossmodal_eager", attend_eager)

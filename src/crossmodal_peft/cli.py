@@ -128,4 +128,5 @@ def _layout(paths: str) -> Layout:
 
 def _field(name: str, content: Any) -> Any:
     """Check content as one field of the settings."""
-    return TypeAdapter(Settings.model_fields[name].annotation).validate_python(content)
+    annotation: Any = Settings.model_fields[name].annotation
+    return TypeAdapter(annotation).validate_python(content)

@@ -25,19 +25,21 @@ class Encoder(nn.Module):
     `output_width` (of the pooled vector).
     """
 
-    def __init__(self, model: nn.Module, family: ModuleType, pooling: str):
+    def __init__(self, model: Any, family: ModuleType, pooling: str):
         super().__init__()
         self.model = model
         self.family = family
         self.pooling = POOLINGS[pooling]
         self.depth = len(self.layers)
-        self.width = model.config.hidden_size
-        self.output_width = self.pooling.widths * self.width
+        self.width: int = model.config.hidden_size
+        self.output_width: int = self.pooling.widths * self.width
 
     @property
     def layers(self) -> nn.ModuleList:
         """The transformer layers."""
-        return self.model.get_submodule(self.family.LAYERS)
+        layers = self.model.get_submodule(self.family.LAYERS)
+        assert isinstance(layers, nn.ModuleList)
+        return layers
 
     def final_modules(self) -> list[nn.Module]:
         """What acts on all tokens after the last layer."""

@@ -12,13 +12,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Activations:
-    """One modality's activations at a cut: a memory-mapped array, and for each row its tokens without padding."""
+    """One modality's activations at a cut: a memory-mapped array, and each row's tokens without padding."""
 
     array: np.ndarray
     lengths: np.ndarray | None
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Rows as tensors, cut to the longest of them: activations (batch, …) and lengths (batch,) or None."""
+        """Rows as tensors, cut to the longest: activations (batch, …) and lengths (batch,) or None."""
         if self.lengths is None:
             return torch.from_numpy(self.array[rows]), None
         lengths = self.lengths[rows]
@@ -27,7 +27,7 @@ class Activations:
 
 @dataclass(frozen=True)
 class Examples:
-    """Items of one split. `rows[modality][i]` are the array rows of item i, `labels[i]` is its relevance label."""
+    """Items of a split: `rows[modality][i]` are the array rows of item i, `labels[i]` its relevance label."""
 
     activations: dict[str, Activations]
     rows: dict[str, list[np.ndarray]]
@@ -41,7 +41,7 @@ class Examples:
         return max(1, len(self) // batch_size)
 
     def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Item numbers in batches, in a random order; a remainder smaller than a batch waits for another epoch."""
+        """Item numbers in batches, in a random order; what fills no batch waits for another epoch."""
         order = rng.permutation(len(self))
         size = min(batch_size, len(self))
         for start in range(0, len(self) - size + 1, size):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; it becomes `path` when the block succeeds, and is deleted when it fails."""
+    """A temporary name beside `path`: it becomes `path` when the block succeeds, else it is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
     try:

@@ -16,6 +16,6 @@ def to_squares(pictures: list[Image.Image], size: int) -> np.ndarray:
 
 
 def normalise(inputs: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Bytes (batch, 3, height, width) → floats with the channel statistics that the model was trained with."""
+    """Bytes (batch, 3, height, width) → floats, with the channel statistics of the model's training."""
     mean_, std_ = (torch.tensor(v, device=inputs.device)[:, None, None] for v in (mean, std))
     return (inputs.float() / 255 - mean_) / std_

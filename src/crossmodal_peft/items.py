@@ -21,7 +21,12 @@ class Item:
 
     def of(self, modality: str) -> list[str] | list[Path]:
         """Its representations in one modality: captions or files."""
-        return {"text": self.texts, "image": self.images, "audio": self.audios}[modality]
+        representations: dict[str, list[str] | list[Path]] = {
+            "text": self.texts,
+            "image": self.images,
+            "audio": self.audios,
+        }
+        return representations[modality]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossmodal_peft.schema import DatasetSettings
+from crossmodal_peft.schema import DatasetSettings, Modality
 from crossmodal_peft.settings import Cell, Paths
 
 RECEIPT = "source.json"  # Stands beside a download: what it is, from where, with which hashes.
@@ -48,7 +48,7 @@ class Layout:
         """The arrays that a cell trains on, by modality."""
         return {m: self.activations(cell.dataset, m, cell.tuning.cut(m)) for m in cell.data.encoders}
 
-    def folders(self, data: DatasetSettings) -> dict[str, Path]:
+    def folders(self, data: DatasetSettings) -> dict[Modality, Path]:
         """The encoder folders of a dataset, by modality."""
         return {modality: self.encoder(name) for modality, name in data.encoders.items()}
 

@@ -2,11 +2,12 @@
 
 from itertools import combinations
 
+import torch
 from torch import Tensor
 
 
 def symmetric_info_nce(a: Tensor, b: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
-    """InfoNCE in both directions (CLIP, 2103.00020) where all items of a label are positives (UniCL, 2204.03610).
+    """InfoNCE in both directions (CLIP, 2103.00020); all items of a label are positives (UniCL, 2204.03610).
 
     `a`, `b`: (batch, width), unit length; row i of both is item i with label `labels[i]`. The target of a row
     is uniform over its positives, so with distinct labels this is CLIP's loss. Returns a scalar.
@@ -22,4 +23,5 @@ def symmetric_info_nce(a: Tensor, b: Tensor, labels: Tensor, scale: Tensor) -> T
 def contrastive_loss(embeddings: dict[str, Tensor], labels: Tensor, scale: Tensor) -> Tensor:
     """Mean of `symmetric_info_nce` over all pairs of modalities."""
     pairs = list(combinations(sorted(embeddings), 2))
-    return sum(symmetric_info_nce(embeddings[a], embeddings[b], labels, scale) for a, b in pairs) / len(pairs)
+    losses = [symmetric_info_nce(embeddings[a], embeddings[b], labels, scale) for a, b in pairs]
+    return torch.stack(losses).mean()

@@ -8,7 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodal_peft.scoring import error_bounds, exact_products, exact_scores, full_float32, prepare_both
+from crossmodal_peft.scoring import (
+    error_bounds,
+    exact_products,
+    exact_scores,
+    full_float32,
+    prepare_both,
+    reaching,
+)
 
 # Scores in a tile: wide tiles, because selecting the best k of a row has a cost per row.
 CPU_TILE, GPU_TILE = 2**20, 2**27
@@ -93,7 +100,7 @@ def _with_tile(
     floor = kth - bound
     if len(gallery) >= k:
         floor = torch.maximum(floor, torch.topk(products, k, dim=1).values[:, -1:] - 2 * bound)
-    row, column = torch.nonzero(products >= floor.float(), as_tuple=True)
+    row, column = reaching(products, floor.float())
     if len(row) > CROWDED * kth.numel() * k:
         scores = exact_products(queries, gallery)[row, column]
     else:

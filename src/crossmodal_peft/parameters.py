@@ -4,13 +4,13 @@ import pandas as pd
 import torch
 
 from crossmodal_peft.encoder import build_encoder
-from crossmodal_peft.settings import AnyEncoder
-from crossmodal_peft.schema import MethodSettings
+from crossmodal_peft.schema import MethodSettings, Modality
+from crossmodal_peft.settings import EncoderSettings
 from crossmodal_peft.towers import build_towers, count_parameters
 
 
 def count_on_meta(
-    methods: dict[str, MethodSettings], encoders: dict[str, AnyEncoder], width: int
+    methods: dict[str, MethodSettings], encoders: dict[Modality, EncoderSettings], width: int
 ) -> pd.DataFrame:
     """Build the towers on the "meta" device, where tensors have shapes but no values, and count.
 

@@ -1,7 +1,7 @@
 """Raw items → a manifest and one memory-mapped array for each modality."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 from crossmodal_peft import registry
 from crossmodal_peft.files import whole
 from crossmodal_peft.items import Item, Refused
-from crossmodal_peft.schema import DatasetSettings, Split
+from crossmodal_peft.schema import DatasetSettings, Modality, Split
 from crossmodal_peft.sound import read_wave
 
 BATCH = 64
@@ -19,12 +19,12 @@ BATCH = 64
 
 def prepare(
     root: Path,
-    encoder_folders: dict[str, Path],
+    encoder_folders: Mapping[Modality, Path],
     settings: DatasetSettings,
     encoders: dict[str, Any],
     out: Path,
 ) -> pd.DataFrame:
-    """Decode every item of the unpacked dataset at `root` once; write `manifest.parquet` and, for each modality, its array into `out`.
+    """Decode every item of the unpacked dataset at `root` once; write a manifest and an array a modality.
 
     The manifest has a row for each representation of an item: item, label (equal: relevant to one another),
     split, modality, row (in the array), length (tokens that are no padding; -1: all), source (caption or

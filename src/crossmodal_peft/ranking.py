@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crossmodal_peft.relevance import Relevance
-from crossmodal_peft.scoring import error_bounds, exact_products, exact_scores, full_float32, prepare_both
+from crossmodal_peft.scoring import (
+    error_bounds,
+    exact_products,
+    exact_scores,
+    full_float32,
+    prepare_both,
+    reaching,
+)
 
 # Scores in a tile. On a CPU 4 MB of scores and as much scratch stay in the cache, where comparing with a
 # threshold costs a fortieth of the product; a GPU wants few, large kernels.
@@ -24,6 +31,9 @@ CPU_TILE, GPU_TILE = 2**20, 2**27
 CPU_TILE_WIDTH, GPU_TILE_WIDTH = 512, 2**14
 # Up to this many relevant items per query comparing with each is cheaper than sorting the tile.
 MOST_COMPARISONS = 8
+# While the items that reach a query's lowest relevant one, times the relevant items, stay below this share of
+# the tile, looking at each of them is cheaper than passing over the tile.
+FEW = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -148,13 +158,15 @@ def _count_block(
     total = torch.zeros((2, *thresholds.scores.shape), dtype=torch.int64, device=queries.device)
     if total.numel() == 0:
         return total[:, thresholds.row, thresholds.slot]
+    buffer = torch.empty((len(queries), min(width, len(gallery))), device=queries.device)
     edges = torch.arange(0, len(gallery) + width, width, device=queries.device)
     splits = torch.searchsorted(thresholds.items_ascending, edges).tolist()
     for tile, columns in enumerate(_blocks(len(gallery), width)):
         inside = thresholds.by_item[splits[tile] : splits[tile + 1]]
         items = thresholds.items_ascending[splits[tile] : splits[tile + 1]]
         own = thresholds.row[inside], items - columns.start
-        products = queries @ gallery[columns].T
+        products = buffer[:, : columns.stop - columns.start]
+        torch.mm(queries, gallery[columns].T, out=products)
         exact = thresholds.scores[own[0], thresholds.slot[inside]]
         _check_products(products[own], exact, bound[own[0], 0])
         products[own] = -torch.inf
@@ -186,22 +198,36 @@ def _count_tile(
         own: (row, column) of the relevant items inside the tile.
     """
     low, high = (thresholds - bound).float(), (thresholds + bound).float()
-    above, at_least = torch.zeros((2, *thresholds.shape), dtype=torch.int64, device=queries.device)
-    # In most tiles of a trained model few queries have an irrelevant item near their relevant ones.
-    reached = torch.nonzero(products.amax(dim=1) >= low.amin(dim=1)).squeeze(1)
-    above[reached], at_least[reached] = _compare(products[reached], low[reached], high[reached])
-    if torch.count_nonzero(at_least > above) > len(queries):
-        # So many near ties (a constant scorer, say) that the whole tile is scored exactly.
-        exact = exact_products(queries, gallery)
-        exact[own] = -torch.inf
-        above, at_least = _compare(exact, thresholds, thresholds)
-        return torch.stack([above, at_least - above])
-    row, slot, column = _near(products, low, high, at_least > above)
+    floor = low.amin(dim=1, keepdim=True)
+    # Every 16th row tells whether few items reach a relevant one, as in most tiles of a trained model.
+    some = products[::16]
+    if torch.count_nonzero(some >= floor[::16]) * low.shape[1] <= FEW * some.numel():
+        row, column = reaching(products, floor)
+        reached = products[row, column, None]
+        above = torch.zeros(thresholds.shape, dtype=torch.int64, device=queries.device)
+        above.index_add_(0, row, (reached > high[row]).long())
+        item, slot = torch.nonzero((reached >= low[row]) & (reached <= high[row]), as_tuple=True)
+        row, column = row[item], column[item]
+    else:
+        above, at_least = _compare(products, low, high)
+        if torch.count_nonzero(at_least > above) > len(queries):
+            return _count_exactly(queries, gallery, thresholds, own)
+        row, slot, column = _near(products, low, high, at_least > above)
     scores, threshold = exact_scores(queries, gallery, row, column), thresholds[row, slot]
     above.index_put_((row, slot), (scores > threshold).long(), accumulate=True)
     tied = torch.zeros_like(above)
     tied.index_put_((row, slot), (scores == threshold).long(), accumulate=True)
     return torch.stack([above, tied])
+
+
+def _count_exactly(
+    queries: Tensor, gallery: Tensor, thresholds: Tensor, own: tuple[Tensor, Tensor]
+) -> Tensor:
+    """As `_count_tile`, but all scored exactly: for tiles full of near ties, as of a constant scorer."""
+    exact = exact_products(queries, gallery)
+    exact[own] = -torch.inf
+    above, at_least = _compare(exact, thresholds, thresholds)
+    return torch.stack([above, at_least - above])
 
 
 def _near(products: Tensor, low: Tensor, high: Tensor, some: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """Which gallery items answer which query, as a sparse table."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +39,7 @@ class Relevance:
         return np.repeat(np.arange(self.query_count), self.counts)
 
 
-def relevance_from_labels(query_labels: Sequence, gallery_labels: Sequence) -> Relevance:
+def relevance_from_labels(query_labels: ArrayLike, gallery_labels: ArrayLike) -> Relevance:
     """Call a gallery item relevant for a query when their labels are equal.
 
     Args:

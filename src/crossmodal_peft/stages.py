@@ -73,7 +73,7 @@ def compute_trunk(
 
 
 def train_cell(cell: Cell, layout: Layout) -> None:
-    """Train a cell; write its weights, its embeddings of validation and test, its `cell.json` and its history."""
+    """Train a cell; write its weights, embeddings of validation and test, `cell.json` and history."""
     import torch
 
     from crossmodal_peft import checkpoint, hardware

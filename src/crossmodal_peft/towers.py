@@ -1,7 +1,7 @@
 """The trainable whole: an encoder and a projection for each modality, and one temperature."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from crossmodal_peft import registry
 from crossmodal_peft.encoder import Encoder
-from crossmodal_peft.schema import MethodSettings
+from crossmodal_peft.schema import MethodSettings, Modality
 
 # CLIP's bound: the logit scale may not pass 100, the temperature not fall below 0.01.
 MAX_LOGIT_SCALE = math.log(100)
@@ -34,16 +34,17 @@ class Tower(nn.Module):
 class Towers(nn.Module):
     """All towers of a cell."""
 
-    def __init__(self, towers: dict[str, Tower], temperature: float):
+    def __init__(self, towers: Mapping[Modality, Tower], temperature: float):
         super().__init__()
-        self.towers = nn.ModuleDict(towers)
+        self.towers = nn.ModuleDict({str(modality): tower for modality, tower in towers.items()})
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     def embed(self, modality: str, activations: Tensor, lengths: Tensor | None) -> Tensor:
         """Embeddings (batch, width) of one modality's activations at its cut, on the towers' device."""
         device = self.logit_scale.device
         lengths = None if lengths is None else lengths.to(device)
-        return self.towers[modality](activations.to(device), lengths)
+        embeddings: Tensor = self.towers[modality](activations.to(device), lengths)
+        return embeddings
 
     @property
     def scale(self) -> Tensor:
@@ -56,9 +57,9 @@ class Towers(nn.Module):
 
 
 def build_towers(
-    load: Callable[[str], Encoder],
+    load: Callable[[Modality], Encoder],
     tuning: MethodSettings,
-    modalities: list[str],
+    modalities: list[Modality],
     width: int,
     temperature: float,
 ) -> Towers:
@@ -68,17 +69,17 @@ def build_towers(
     """
     attach = registry.module("methods", tuning.kind).attach
     encoders = {modality: load(modality) for modality in modalities}
-    towers = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}  # type: ignore[arg-type]
+    towers = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}
     for modality, encoder in encoders.items():
-        if tuning.cut(modality) != "pooled":  # type: ignore[arg-type]
-            reach: Any = tuning.reach(modality)  # type: ignore[arg-type]
+        if tuning.cut(modality) != "pooled":
+            reach: Any = tuning.reach(modality)
             first = 0 if reach == "all" else max(0, encoder.depth - reach.last)
             attach(encoder, range(first, encoder.depth), tuning)
     return Towers(towers, temperature)
 
 
 def count_parameters(towers: Towers) -> dict[str, int]:
-    """`total`, `trainable`, and of those `method` (in the encoders) and `projections` (with the temperature)."""
+    """`total`, `trainable`; of those `method` (in the encoders) and `projections` (with the temperature)."""
     total = sum(p.numel() for p in towers.parameters())
     in_encoders = sum(p.numel() for name, p in towers.trained().items() if ".encoder." in name)
     trainable = sum(p.numel() for p in towers.trained().values())

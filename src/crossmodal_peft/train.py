@@ -67,17 +67,19 @@ def train(
             {
                 "epoch": epoch,
                 "loss": loss,
-                "learning_rate": schedule.get_last_lr()[0],
+                "learning_rate": float(schedule.get_last_lr()[0]),
                 "validation_recall": recall,
                 "seconds": time.perf_counter() - began,
             }
         )
         report(progress(cell, history))
     towers.load_state_dict(best, strict=False)
-    items = settings.epochs * examples.steps(settings.batch_size) * min(settings.batch_size, len(examples))
-    costs = {
+    items: float = (
+        settings.epochs * examples.steps(settings.batch_size) * min(settings.batch_size, len(examples))
+    )
+    costs: dict[str, float] = {
         "seconds": history[-1]["seconds"],
-        "samples_per_second": items / stepping,
+        "samples_per_second": items / max(stepping, 1e-9),
         "peak_memory_bytes": peak_memory(device),
         "epochs": settings.epochs,
         **best_epoch(history),

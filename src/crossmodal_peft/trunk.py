@@ -1,6 +1,7 @@
 """The frozen trunk: activations at a cut, computed once for every method and seed that trains above it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ def compute_trunk(encoder: Encoder, manifest: pd.DataFrame, inputs: Path, cut: s
     rows = np.sort(manifest.loc[manifest.modality == encoder.family.MODALITY, "row"].to_numpy())
     kind = np.float32 if cut == "pooled" else np.float16
     with whole(out) as path:
-        array = None
+        array: Any = None
         for batch in np.split(rows, range(BATCH, len(rows), BATCH)):
             inputs_, lengths = source.batch(batch)
             values = encoder(inputs_, lengths, start="input", stop=cut).numpy()

@@ -34,9 +34,9 @@ rule download_encoder:
         lambda w: code("download", f"carriers/{SETTINGS.encoders[w.name].source.converter}"),
     output:
         LAYOUT.encoder("{name}") / RECEIPT,
+    retries: 2
     params:
         source=lambda w: SETTINGS.encoders[w.name].source.model_dump_json(),
-    retries: 2
     message:
         "download the encoder {wildcards.name}"
     shell:

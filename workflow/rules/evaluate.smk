@@ -3,7 +3,12 @@
 
 rule evaluate:
     input:
-        multiext(str(LAYOUT.checkpoint("{dataset}/{method}/{seed}")) + "/", "weights.safetensors", "embeddings.safetensors", "cell.json"),
+        multiext(
+            str(LAYOUT.checkpoint("{dataset}/{method}/{seed}")) + "/",
+            "weights.safetensors",
+            "embeddings.safetensors",
+            "cell.json",
+        ),
         code("evaluate", "galleries", "metrics", "ranking", "relevance", "scoring"),
     output:
         LAYOUT.run("{dataset}/{method}/{seed}") / "record.json",

@@ -26,8 +26,13 @@ rule count_at_paper_scale:
     params:
         settings=json.dumps(
             {
-                "methods": {name: SETTINGS.methods[name].model_dump(mode="json") for name in SETTINGS.matrix.methods},
-                "encoders": {m: SETTINGS.encoders[name].model_dump(mode="json") for m, name in SETTINGS.paper_scale.items()},
+                "methods": {
+                    name: SETTINGS.methods[name].model_dump(mode="json") for name in SETTINGS.matrix.methods
+                },
+                "encoders": {
+                    m: SETTINGS.encoders[name].model_dump(mode="json")
+                    for m, name in SETTINGS.paper_scale.items()
+                },
                 "width": SETTINGS.train.embedding_width,
             }
         ),

@@ -12,16 +12,31 @@ rule train:
         lambda w: LAYOUT.arrays(cell_of(w)).values(),
         lambda w: [folder / RECEIPT for folder in LAYOUT.folders(cell_of(w).data).values()],
         # metrics.py is left out: of it, training uses hit@K alone, so that a new metric trains nothing.
-        code("train", "optimization", "losses", "towers", "embed", "examples", "galleries", "checkpoint", "hardware"),
+        code(
+            "train",
+            "optimization",
+            "losses",
+            "towers",
+            "embed",
+            "examples",
+            "galleries",
+            "checkpoint",
+            "hardware",
+        ),
         code("encoder", "attention", "pooling", "evaluate", "ranking", "relevance", "scoring"),
         lambda w: family_code(w.dataset),
         lambda w: code(f"methods/{cell_of(w).tuning.kind}"),
     output:
-        multiext(str(LAYOUT.checkpoint("{dataset}/{method}/{seed}")) + "/", "weights.safetensors", "embeddings.safetensors", "cell.json"),
+        multiext(
+            str(LAYOUT.checkpoint("{dataset}/{method}/{seed}")) + "/",
+            "weights.safetensors",
+            "embeddings.safetensors",
+            "cell.json",
+        ),
         LAYOUT.run("{dataset}/{method}/{seed}") / "history.csv",
+    threads: SETTINGS.train.threads
     params:
         settings=lambda w: cell_of(w).model_dump_json(),
-    threads: SETTINGS.train.threads
     message:
         "train {wildcards.dataset}/{wildcards.method}/{wildcards.seed}"
     shell:

@@ -32,7 +32,7 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
 
 
 def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[np.ndarray, None]]:
-    """A function from 16 kHz mono waves to log-mel features (batch, bins, frames) of `seconds`, cut or padded."""
+    """A function from 16 kHz mono waves, cut or padded, to log-mel features (batch, bins, frames)."""
     from transformers import WhisperFeatureExtractor
 
     extractor = WhisperFeatureExtractor.from_pretrained(folder)

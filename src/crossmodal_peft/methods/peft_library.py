@@ -33,4 +33,5 @@ def attach(encoder: Any, layers: range, settings: Settings) -> None:
     if unknown:
         raise ValueError(f"{settings.type} of peft has no option {', '.join(unknown)}")
     targets = encoder.names_of(settings.target, layers)
-    inject_adapter_in_model(types[settings.type](target_modules=targets, **settings.options), encoder.model)
+    options: dict[str, Any] = {"target_modules": targets, **settings.options}
+    inject_adapter_in_model(types[settings.type](**options), encoder.model)

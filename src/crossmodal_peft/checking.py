@@ -1,0 +1,136 @@
+"""Reading and checking of params.yaml: every mistake is one line with the key, the value and the fix."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from crossmodal_peft import registry
+from crossmodal_peft.settings import (
+    AudioEncoder,
+    Evaluate,
+    ImageEncoder,
+    Matrix,
+    Paths,
+    Settings,
+    Sweep,
+    TextEncoder,
+    Train,
+)
+
+
+def load(path: Path) -> Settings:
+    """Read and check a params.yaml.
+
+    Raises ValueError with one line for each mistake: file, key, value and what is allowed.
+    """
+    return check(yaml.safe_load(path.read_text()) or {}, str(path))
+
+
+def check(config: dict[str, Any], origin: str = "params.yaml") -> Settings:
+    """Check a parsed configuration (of `origin`, for messages).
+
+    Raises ValueError with one line for each mistake: file, key, value and what is allowed.
+    """
+    try:
+        settings = Settings.model_validate(config)
+    except ValidationError as error:
+        lines = dict.fromkeys(f"{origin}: {_line(e, config)}" for e in error.errors())
+        raise ValueError("\n".join(lines)) from None
+    mistakes = list(_mistakes(settings))
+    if mistakes:
+        raise ValueError("\n".join(f"{origin}: {mistake}" for mistake in mistakes))
+    return settings
+
+
+def _mistakes(settings: Settings) -> Iterator[str]:
+    """What is well-formed but refers to something that is not there."""
+    for key, known in (("datasets", settings.datasets), ("methods", settings.methods)):
+        for name in getattr(settings.matrix, key):
+            if name not in known:
+                yield f"matrix.{key}: {name!r} is not among {key}{_closest(name, list(known))}"
+    for name, encoder in settings.encoders.items():
+        families = registry.names("encoders")
+        if encoder.family not in families:
+            yield f"encoders.{name}.family: {encoder.family!r} is none of: {', '.join(families)}"
+        if encoder.source and encoder.source.converter not in registry.names("carriers"):
+            yield f"encoders.{name}.source.converter: {encoder.source.converter!r} is no module in carriers/"
+    for name, dataset in settings.datasets.items():
+        yield from _encoder_mistakes(f"datasets.{name}.encoders", dataset.encoders, settings)
+        extra = set(dataset.encoders) - set(registry.module("datasets", dataset.kind).MODALITIES)
+        for modality in sorted(extra):
+            yield f"datasets.{name}.encoders.{modality}: the kind {dataset.kind} has no {modality}"
+        for modality, encoder in dataset.encoders.items():
+            if encoder in settings.encoders and settings.encoders[encoder].source is None:
+                yield f"datasets.{name}.encoders.{modality}: {encoder!r} has no source of weights"
+        if dataset.split.validation + dataset.split.test >= 1:
+            yield f"datasets.{name}.split: validation and test together leave nothing for training"
+    yield from _encoder_mistakes("paper_scale", settings.paper_scale, settings)
+    for name in settings.sweep.learning_rates:
+        if name not in settings.methods:
+            yield f"sweep.learning_rates.{name}: no such method{_closest(name, list(settings.methods))}"
+    if settings.sweep.seed in settings.matrix.seeds:
+        yield f"sweep.seed: {settings.sweep.seed} is in matrix.seeds; tune on a seed that is not reported"
+
+
+def _encoder_mistakes(key: str, encoders: Any, settings: Settings) -> Iterator[str]:
+    for modality, name in encoders.items():
+        if name not in settings.encoders:
+            yield f"{key}.{modality}: {name!r} is not among encoders{_closest(name, list(settings.encoders))}"
+        elif settings.encoders[name].modality != modality:
+            yield f"{key}.{modality}: {name!r} embeds {settings.encoders[name].modality}, not {modality}"
+
+
+def _closest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f" (did you mean {close[0]!r}?)" if close else f" ({', '.join(known)})"
+
+
+def _line(error: Any, config: Any) -> str:
+    """One readable line of a pydantic error."""
+    path: list[str] = []
+    value = config
+    for step in error["loc"]:
+        # pydantic puts the chosen variant's name (`kind`, `modality`) into the location: it is no key.
+        if isinstance(value, dict) and step not in value and error["loc"][-1] != step:
+            continue
+        path.append(str(step))
+        value = value.get(step) if isinstance(value, dict) else value[step] if _has(value, step) else value
+    key = ".".join(path)
+    if path[0] == "methods" and path[2:3] == ["layers"]:
+        layers = config["methods"][path[1]]["layers"]
+        return f"methods.{path[1]}.layers: {layers!r}: must be all, {{last: N}}, or these by modality"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_closest(path[-1], _allowed(error['loc']))}"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    if error["type"].startswith("union_tag"):
+        field = error["ctx"].get("discriminator", "kind").strip("'")
+        tag = error["ctx"].get("tag")
+        return f"{key}.{field}: {tag!r} is none of: {error['ctx'].get('expected_tags', 'the known ones')}"
+    return f"{key}: {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _has(value: Any, step: Any) -> bool:
+    return isinstance(value, list) and isinstance(step, int) and step < len(value)
+
+
+def _allowed(location: tuple[Any, ...]) -> list[str]:
+    """The keys that the model at a location has."""
+    model: Any = Settings
+    blocks = {"datasets": "datasets", "methods": "methods"}
+    if location[0] in blocks and len(location) == 4:
+        model = registry.module(blocks[location[0]], location[2]).Settings
+    elif location[0] == "encoders" and len(location) == 4:
+        encoders: dict[str, Any] = {"text": TextEncoder, "image": ImageEncoder, "audio": AudioEncoder}
+        model = encoders[location[2]]
+    elif len(location) == 2:
+        model = {"matrix": Matrix, "paths": Paths, "train": Train, "evaluate": Evaluate, "sweep": Sweep}[
+            location[0]
+        ]
+    elif len(location) > 1:
+        return ["see the comments in params.yaml"]
+    return list(model.model_fields)

@@ -1,0 +1,66 @@
+"""Fixtures: tiny encoders with random weights, real downloads, and a workflow folder of its own."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from crossmodal_peft.encoder import Encoder, build_encoder
+
+REPOSITORY = Path(__file__).parents[1]
+TINY = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
+WHISPER = {"encoder_layers": 3, "encoder_attention_heads": 2, "d_model": 16, "encoder_ffn_dim": 32}
+ARCHITECTURES = {
+    "bert": ("bert", "mean", {**TINY, "vocab_size": 50}),
+    "dinov2": ("dinov2", "cls_mean", {**TINY, "image_size": 28, "patch_size": 14, "mlp_ratio": 2}),
+    "whisper": ("whisper", "mean", {**WHISPER, "num_mel_bins": 8, "max_source_positions": 20}),
+}
+
+
+@pytest.fixture
+def tiny_encoder():
+    """A function that builds a tiny encoder of a family, always with the same weights."""
+
+    def build(name: str) -> Encoder:
+        torch.manual_seed(0)
+        family, pooling, architecture = ARCHITECTURES[name]
+        return build_encoder(family, pooling, architecture)
+
+    return build
+
+
+def run(command: str, folder: Path, **environment: str) -> str:
+    """Run a shell command; returns its output, and shows it where it fails."""
+    done = subprocess.run(
+        command, shell=True, cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def raw() -> Path:
+    """The real encoders and data under data/raw, downloaded by the workflow if they are not there yet."""
+    receipts = " ".join(
+        f"data/raw/{name}/source.json"
+        for name in (
+            "datasets/stamps",
+            "encoders/minilm-l6",
+            "encoders/dinov2-small",
+            "encoders/whisper-tiny-en",
+        )
+    )
+    run(f"snakemake --nolock {receipts}", REPOSITORY)
+    return REPOSITORY / "data" / "raw"
+
+
+@pytest.fixture(scope="session")
+def workflow_folder(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository's files with the downloads linked in."""
+    folder = tmp_path_factory.mktemp("workflow")
+    run(f"git ls-files -coz --exclude-standard | xargs -0 cp --parents -t {folder}", REPOSITORY)
+    (folder / "data").mkdir()
+    (folder / "data" / "raw").symlink_to(raw)
+    return folder
