@@ -16,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 
 SettingsJson = Annotated[str, typer.Option("--settings", help="What the stage depends on, as JSON.")]
 PathsJson = Annotated[str, typer.Option("--paths", help="The four roots of params.yaml's `paths`, as JSON.")]
+Ks = Annotated[str, typer.Option(help="The K in hit@K and its kin, with commas.")]
 DEFAULT_PATHS = Paths().model_dump_json()
 
 
@@ -70,9 +71,57 @@ def train(settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
 
 
 @app.command()
-def evaluate(cell: str, ks: str = "1,5,10", paths: PathsJson = DEFAULT_PATHS) -> None:
+def evaluate(cell: str, ks: Ks = "1,5,10", paths: PathsJson = DEFAULT_PATHS) -> None:
     """Score a trained cell (dataset/method/seed) on the test split and write its record."""
-    stages.evaluate_cell(cell, [int(k) for k in ks.split(",")], _layout(paths))
+    stages.evaluate_cell(cell, _ks(ks), _layout(paths))
+
+
+@app.command()
+def compare(
+    cells: list[str],
+    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    ks: Ks = "1,5,10",
+    out: Annotated[Path | None, typer.Option(help="Also write the table as CSV.")] = None,
+    paths: PathsJson = DEFAULT_PATHS,
+) -> None:
+    """Compare trained cells of one dataset with the first of them: intervals and paired differences.
+
+    crossmodal-peft compare stamps-speech/frozen/0 stamps-speech/lora/0 stamps-speech/full/0
+    """
+    from crossmodal_peft.comparison import compare_cells
+
+    layout = _layout(paths)
+    table = compare_cells({cell: stages.score_split(cell, split, _ks(ks), layout) for cell in cells})
+    print(table.to_markdown(index=False, floatfmt=".3f"))
+    if out:
+        table.to_csv(out, index=False)
+
+
+@app.command()
+def score(
+    queries: Annotated[Path, typer.Option(help="Embeddings of the queries: .npy, (queries, width).")],
+    gallery: Annotated[Path, typer.Option(help="Embeddings of the gallery: .npy, (items, width).")],
+    relevance: Annotated[
+        Path, typer.Option(help="CSV with the columns query and item: relevant pairs of rows.")
+    ],
+    ks: Ks = "1,5,10",
+) -> None:
+    """Score embeddings that were made elsewhere (normalise them first for cosine similarity).
+
+    crossmodal-peft score --queries q.npy --gallery g.npy --relevance relevant.csv
+    """
+    from crossmodal_peft.evaluate import evaluate_direction
+    from crossmodal_peft.external import read_embeddings, read_relevance
+
+    ours, theirs = read_embeddings(queries), read_embeddings(gallery)
+    pairs = read_relevance(relevance, len(ours.positions), len(theirs.positions))
+    print(json.dumps(evaluate_direction(ours, theirs, pairs, _ks(ks)).summary, indent=2))
+
+
+@app.command()
+def compare_all(query_files: list[Path], paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Write intervals.csv and significance.csv from the queries.parquet files of all cells."""
+    stages.compare_all(query_files, _layout(paths))
 
 
 @app.command()
@@ -120,6 +169,10 @@ def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Stem o
         rates.to_csv(path, index=False, float_format="%.6g")
     with whole(out.with_suffix(".md")) as path:
         path.write_text(as_markdown(rates))
+
+
+def _ks(ks: str) -> list[int]:
+    return [int(k) for k in ks.split(",")]
 
 
 def _layout(paths: str) -> Layout:

@@ -126,20 +126,60 @@ def _cell_file(
 
 
 def evaluate_cell(name: str, ks: list[int], layout: Layout) -> None:
-    """Score a cell's test embeddings and write its record.
+    """Score a cell's test embeddings; write its record and what was retrieved for each query."""
+    file, weights = read_cell(name, layout)
+    directions = score_split(name, "test", ks, layout)
+    write_queries(layout.run(name) / "queries.parquet", name, directions)
+    metrics = {direction: result.summary for direction, result in directions.items()}
+    write_json(layout.run(name) / "record.json", record(file, metrics, weights.stat().st_size))
+
+
+def score_split(name: str, split: str, ks: list[int], layout: Layout) -> dict[str, Any]:
+    """Evaluate a cell's embeddings of a split, by direction.
 
     Raises ValueError if the weights are not those that `cell.json` describes.
     """
     from crossmodal_peft.evaluate import evaluate
     from crossmodal_peft.galleries import load_galleries
 
+    read_cell(name, layout)
+    return evaluate(load_galleries(layout.checkpoint(name) / "embeddings.safetensors", split), ks)
+
+
+def read_cell(name: str, layout: Layout) -> tuple[CellFile, Path]:
+    """A cell's `cell.json` and weights file.
+
+    Raises ValueError if there is none, or the weights are not those that it describes.
+    """
     folder = layout.checkpoint(name)
+    if not (folder / "cell.json").exists():
+        raise ValueError(f"{folder}: no trained cell; train it with: snakemake {folder / 'cell.json'}")
     file = CellFile.model_validate_json((folder / "cell.json").read_text())
     weights = folder / "weights.safetensors"
     if sha256(weights) != file.weights_sha256:
         raise ValueError(f"{weights}: is not what {folder / 'cell.json'} describes; train the cell again")
-    metrics = evaluate(load_galleries(folder / "embeddings.safetensors", "test"), ks)
-    write_json(layout.run(name) / "record.json", record(file, metrics, weights.stat().st_size))
+    return file, weights
+
+
+def write_queries(path: Path, name: str, directions: dict[str, Any]) -> None:
+    """Write a row for each query of every direction, with the cell's dataset, method and seed."""
+    dataset, method, seed = name.split("/")
+    frames = [
+        result.queries.assign(dataset=dataset, method=method, seed=int(seed), direction=direction)
+        for direction, result in directions.items()
+    ]
+    with whole(path) as partial:
+        pd.concat(frames, ignore_index=True).to_parquet(partial, index=False)
+
+
+def compare_all(query_files: list[Path], layout: Layout) -> None:
+    """Write intervals of every method and paired tests between them."""
+    from crossmodal_peft.comparison import compare_methods, method_intervals
+
+    queries = pd.concat([pd.read_parquet(path) for path in query_files], ignore_index=True)
+    for name, table in (("significance", compare_methods(queries)), ("intervals", method_intervals(queries))):
+        with whole(layout.results / f"{name}.csv") as path:
+            table.to_csv(path, index=False, float_format="%.6g")
 
 
 def check_receipt(folder: Path) -> None:

@@ -19,6 +19,10 @@ def learning_rates(cell_files: Sequence[Path]) -> pd.DataFrame:
         recall = content["training"]["validation_recall"]
         rows.append((method, float(rate), content["cell"]["dataset"], recall))
     long = pd.DataFrame(rows, columns=["method", "learning_rate", "dataset", "recall"])
+    order = {method: place for place, method in enumerate(long["method"].unique())}
+    long = long.sort_values(
+        ["method", "learning_rate"], key=lambda c: c.map(order) if c.name == "method" else c
+    )
     wide = long.pivot_table(index=["method", "learning_rate"], columns="dataset", values="recall", sort=False)
     wide["mean"] = wide.mean(axis=1)
     wide["chosen"] = wide["mean"] == wide.groupby("method")["mean"].transform("max")

@@ -9,9 +9,10 @@ rule evaluate:
             "embeddings.safetensors",
             "cell.json",
         ),
-        code("evaluate", "galleries", "metrics", "ranking", "relevance", "scoring"),
+        code("evaluate", "galleries", "metrics", "nearest", "ranking", "relevance", "scoring", "statistics"),
     output:
         LAYOUT.run("{dataset}/{method}/{seed}") / "record.json",
+        LAYOUT.run("{dataset}/{method}/{seed}") / "queries.parquet",
     params:
         ks=",".join(map(str, SETTINGS.evaluate.ks)),
     message:

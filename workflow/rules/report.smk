@@ -1,6 +1,7 @@
 """Aggregation, tables and plots."""
 
 AGGREGATED = [LAYOUT.results / f"{name}.csv" for name in ("quality", "costs", "histories")]
+COMPARED = [LAYOUT.results / f"{name}.csv" for name in ("significance", "intervals")]
 PAPER_SCALE = LAYOUT.results / "paper_scale.csv"
 
 
@@ -15,6 +16,18 @@ rule aggregate:
         "aggregate all cells"
     shell:
         "crossmodal-peft aggregate {input.records} {PATHS}"
+
+
+rule compare_methods:
+    input:
+        queries=[LAYOUT.run(cell) / "queries.parquet" for cell in CELLS],
+        code=code("comparison", "statistics"),
+    output:
+        COMPARED,
+    message:
+        "compare the methods"
+    shell:
+        "crossmodal-peft compare-all {input.queries} {PATHS}"
 
 
 rule count_at_paper_scale:
@@ -45,6 +58,7 @@ rule count_at_paper_scale:
 rule table:
     input:
         AGGREGATED,
+        COMPARED,
         PAPER_SCALE,
         lambda w: code(f"tables/{w.name}", "tables/__init__", "render", "aggregate", "files"),
     output:
@@ -58,6 +72,7 @@ rule table:
 rule plot:
     input:
         AGGREGATED,
+        COMPARED,
         PAPER_SCALE,
         lambda w: code(f"plots/{w.name}", "plots/__init__", "render", "aggregate", "files"),
     output:

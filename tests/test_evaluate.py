@@ -1,0 +1,146 @@
+"""Claims about the evaluation of cells: directions, per-query results, comparisons, external embeddings."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn import functional as F
+
+from crossmodal_peft.comparison import compare_cells, compare_methods, method_intervals
+from crossmodal_peft.evaluate import evaluate, mean_recall
+from crossmodal_peft.external import read_embeddings, read_relevance
+from crossmodal_peft.galleries import Gallery, gallery_rows, load_galleries, save_galleries
+
+KS = (1, 5, 10)
+
+
+def gallery(embeddings, labels, first=0) -> Gallery:
+    rows = torch.tensor(embeddings, dtype=torch.float32)
+    return Gallery(F.normalize(rows, dim=-1), np.array(labels), np.arange(first, first + len(labels)))
+
+
+@pytest.fixture
+def three() -> dict[str, Gallery]:
+    """Two captions; caption 0 has two pictures, of which the second looks like caption 1; a clip of each."""
+    return {
+        "text": gallery([[1, 0], [0, 1]], [0, 1]),
+        "image": gallery([[1, 0.1], [0.2, 1], [0, 1]], [0, 0, 1], first=10),
+        "audio": gallery([[0.9, 0.3], [0.1, 1]], [0, 1], first=20),
+    }
+
+
+def test_every_ordered_pair_of_modalities_is_evaluated(three):
+    assert set(evaluate(three, KS)) == {
+        "text->image", "text->audio", "image->text", "image->audio", "audio->text", "audio->image",
+    }  # fmt: skip
+
+
+def test_a_direction_by_hand(three):
+    summary = evaluate(three, KS)["image->text"].summary
+    # Pictures 0 and 2 find their caption first, picture 1 finds it second.
+    assert summary["hit@1"] == pytest.approx(2 / 3)
+    assert summary["hit@5"] == 1
+    assert summary["map@10"] == pytest.approx((1 + 1 / 2 + 1) / 3)
+    assert summary["median_rank"] == 1
+    assert (summary["queries"], summary["gallery"]) == (3, 2)
+    assert summary["k_above_gallery"] == [5, 10]
+
+
+def test_rows_name_what_was_retrieved_by_manifest_position(three):
+    rows = evaluate(three, KS)["text->image"].queries.set_index("query")
+    assert list(rows.loc[0, "retrieved"]) == [10, 11, 12]
+    assert list(rows.loc[1, "retrieved"]) == [12, 11, 10]
+    assert rows.loc[0, "scores"][0] > rows.loc[0, "scores"][1]
+    assert rows.loc[1, "first_rank"] == 1
+
+
+def test_mean_recall_is_the_mean_of_hits_over_directions(three):
+    summaries = [d.summary for d in evaluate(three, KS).values()]
+    assert mean_recall(three) == pytest.approx(np.mean([s[f"hit@{k}"] for s in summaries for k in KS]))
+
+
+def test_a_caption_is_searched_once_and_a_picture_as_often_as_it_is_there():
+    manifest = pd.DataFrame(
+        {
+            "split": "test",
+            "modality": ["text", "text", "image", "image", "text"],
+            "label": [3, 3, 3, 3, 4],
+            "source": ["A cat.", "A cat.", "one.png", "two.png", "A dog."],
+        }
+    )
+    assert list(gallery_rows(manifest, "test", "text").index) == [0, 4]
+    assert list(gallery_rows(manifest, "test", "image").index) == [2, 3]
+
+
+def test_saved_galleries_come_back(three, tmp_path):
+    save_galleries(tmp_path / "embeddings.safetensors", {"test": three})
+    loaded = load_galleries(tmp_path / "embeddings.safetensors", "test")
+    assert all(torch.equal(loaded[m].embeddings, three[m].embeddings) for m in three)
+    assert all((loaded[m].positions == three[m].positions).all() for m in three)
+    with pytest.raises(ValueError, match="no embeddings of the split 'train'"):
+        load_galleries(tmp_path / "embeddings.safetensors", "train")
+
+
+def cells(gain: float, methods=("weak", "strong")) -> pd.DataFrame:
+    """Per-query hits of two methods, 3 seeds and 200 queries; the second hits `gain` more often."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for rank, method in enumerate(methods):
+        for seed in range(3):
+            hits = (rng.random(200) < 0.3 + gain * rank).astype(float)
+            rows.append(
+                pd.DataFrame({"query": np.arange(200), "hit@1": hits, "seed": seed, "method": method})
+            )
+    return pd.concat(rows, ignore_index=True).assign(dataset="d", direction="text->image")
+
+
+def test_a_large_difference_is_certain_and_none_is_not():
+    large = compare_methods(cells(0.3), ["hit@1"]).iloc[0]
+    assert large.difference == pytest.approx(-0.3, abs=0.05)
+    assert large.p_holm < 0.001
+    assert compare_methods(cells(0.0), ["hit@1"]).iloc[0].p_holm > 0.05
+
+
+def test_intervals_of_methods_hold_their_means():
+    table = method_intervals(cells(0.3), ["hit@1"])
+    assert list(table.method) == ["weak", "strong"]
+    assert ((table.low < table.value) & (table.value < table.high)).all()
+
+
+def test_seeds_with_other_queries_are_refused():
+    frame = cells(0.1)
+    with pytest.raises(ValueError, match="different queries"):
+        compare_methods(frame.drop(index=0), ["hit@1"])
+
+
+def test_cells_are_compared_with_the_first(three):
+    directions = evaluate(three, KS)
+    table = compare_cells({"a": directions, "b": directions})
+    assert table.loc[table.cell == "b", "difference"].eq(0).all()
+    assert table.loc[table.cell == "a", "difference"].isna().all()
+    other = evaluate({**three, "text": gallery([[1, 0], [0, 1]], [0, 1], first=50)}, KS)
+    with pytest.raises(ValueError, match="b: has other queries"):
+        compare_cells({"a": directions, "b": other})
+
+
+def test_external_embeddings_are_scored_like_our_own(three, tmp_path):
+    from crossmodal_peft.evaluate import evaluate_direction
+
+    np.save(tmp_path / "q.npy", three["image"].embeddings.numpy())
+    np.save(tmp_path / "g.npy", three["text"].embeddings.numpy())
+    pd.DataFrame({"query": [0, 1, 2], "item": [0, 0, 1]}).to_csv(tmp_path / "relevant.csv", index=False)
+    queries, items = read_embeddings(tmp_path / "q.npy"), read_embeddings(tmp_path / "g.npy")
+    summary = evaluate_direction(queries, items, read_relevance(tmp_path / "relevant.csv", 3, 2), KS).summary
+    assert summary == evaluate(three, KS)["image->text"].summary
+
+
+def test_a_relevant_row_that_is_not_there_is_named_with_its_line(tmp_path):
+    (tmp_path / "relevant.csv").write_text("query,item\n0,0\n1,7\n")
+    with pytest.raises(ValueError, match=r"relevant.csv, line 3: item 7 is not among the 2 embeddings"):
+        read_relevance(tmp_path / "relevant.csv", 3, 2)
+
+
+def test_a_vector_is_no_embedding_file(tmp_path):
+    np.save(tmp_path / "q.npy", np.zeros(3))
+    with pytest.raises(ValueError, match=r"q.npy: expected floats of shape"):
+        read_embeddings(tmp_path / "q.npy")
