@@ -10,6 +10,7 @@ from crossmodal_peft.comparison import compare_cells, compare_methods, method_in
 from crossmodal_peft.evaluate import evaluate, mean_recall
 from crossmodal_peft.external import read_embeddings, read_relevance
 from crossmodal_peft.galleries import Gallery, gallery_rows, load_galleries, save_galleries
+from crossmodal_peft.hardest import hardest_queries
 
 KS = (1, 5, 10)
 
@@ -144,3 +145,19 @@ def test_a_vector_is_no_embedding_file(tmp_path):
     np.save(tmp_path / "q.npy", np.zeros(3))
     with pytest.raises(ValueError, match=r"q.npy: expected floats of shape"):
         read_embeddings(tmp_path / "q.npy")
+
+
+def test_the_hardest_queries_are_named_with_what_stood_first_instead(three):
+    manifest = pd.DataFrame(
+        {
+            "modality": ["text", "text", "image", "image", "image"],
+            "label": [0, 1, 0, 0, 1],
+            "source": ["A cat.", "A dog.", "a.png", "b.png", "c.png"],
+        }
+    )
+    images = gallery([[1, 0.1], [0.2, 1], [0, 1]], [0, 0, 1], first=2)
+    rows = evaluate({"text": three["text"], "image": images}, KS)["image->text"].queries
+    table = hardest_queries(rows.assign(dataset="d", direction="image->text"), {"d": manifest})
+    worst = table.iloc[0]
+    assert (worst["query"], worst["caption"], worst["mean_rank"]) == ("b.png", "A cat.", 2)
+    assert (worst["instead"], worst["share"]) == ("A dog.", 1)

@@ -120,7 +120,7 @@ def score(
 
 @app.command()
 def compare_all(query_files: list[Path], paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Write intervals.csv and significance.csv from the queries.parquet files of all cells."""
+    """Write intervals.csv, significance.csv and hardest.csv from the queries.parquet files of all cells."""
     stages.compare_all(query_files, _layout(paths))
 
 

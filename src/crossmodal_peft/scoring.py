@@ -62,14 +62,15 @@ def prepare(embeddings: Tensor, side: str, ids: Sequence | None = None) -> Embed
     if ids is not None and len(ids) != len(embeddings):
         raise ValueError(f"{len(ids)} {side} ids for {len(embeddings)} embeddings")
     values = embeddings.detach().float()
-    peaks = values.abs().amax(dim=1).cpu().numpy()
+    least, most = torch.aminmax(values, dim=1)
+    peaks = torch.maximum(-least, most).cpu().numpy()
     _refuse_unusable(peaks, side, ids)
     dimension_bits = (values.shape[1] - 1).bit_length()
     bits = (EXACT_SUM_BITS - dimension_bits) // 2
     steps = np.ldexp(np.float32(1), np.frexp(peaks)[1] - bits)
     step = torch.from_numpy(steps).to(values.device)[:, None]
     grid = (values / step).round_().mul_(step)
-    norms = torch.linalg.vector_norm(grid, dim=1, dtype=torch.float64)
+    norms = torch.linalg.vector_norm(grid, dim=1).double()
     return Embeddings(grid, norms, _mean_cosine(grid, norms))
 
 

@@ -173,11 +173,19 @@ def write_queries(path: Path, name: str, directions: dict[str, Any]) -> None:
 
 
 def compare_all(query_files: list[Path], layout: Layout) -> None:
-    """Write intervals of every method and paired tests between them."""
+    """Write intervals of every method, paired tests between them, and the queries that all find hard."""
     from crossmodal_peft.comparison import compare_methods, method_intervals
+    from crossmodal_peft.examples import read_manifest
+    from crossmodal_peft.hardest import hardest_queries
 
     queries = pd.concat([pd.read_parquet(path) for path in query_files], ignore_index=True)
-    for name, table in (("significance", compare_methods(queries)), ("intervals", method_intervals(queries))):
+    manifests = {str(name): read_manifest(layout.manifest(str(name))) for name in queries["dataset"].unique()}
+    tables = {
+        "significance": compare_methods(queries),
+        "intervals": method_intervals(queries),
+        "hardest": hardest_queries(queries, manifests),
+    }
+    for name, table in tables.items():
         with whole(layout.results / f"{name}.csv") as path:
             table.to_csv(path, index=False, float_format="%.6g")
 

@@ -19,11 +19,9 @@ def learning_rates(cell_files: Sequence[Path]) -> pd.DataFrame:
         recall = content["training"]["validation_recall"]
         rows.append((method, float(rate), content["cell"]["dataset"], recall))
     long = pd.DataFrame(rows, columns=["method", "learning_rate", "dataset", "recall"])
-    order = {method: place for place, method in enumerate(long["method"].unique())}
-    long = long.sort_values(
-        ["method", "learning_rate"], key=lambda c: c.map(order) if c.name == "method" else c
-    )
-    wide = long.pivot_table(index=["method", "learning_rate"], columns="dataset", values="recall", sort=False)
+    wide = long.pivot(index=["method", "learning_rate"], columns="dataset", values="recall")
+    wide = wide.reindex(columns=long["dataset"].unique()).sort_index()
+    wide = wide.reindex(long["method"].unique(), level="method")
     wide["mean"] = wide.mean(axis=1)
     wide["chosen"] = wide["mean"] == wide.groupby("method")["mean"].transform("max")
     return wide.reset_index().rename_axis(columns=None)

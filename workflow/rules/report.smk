@@ -1,7 +1,7 @@
 """Aggregation, tables and plots."""
 
 AGGREGATED = [LAYOUT.results / f"{name}.csv" for name in ("quality", "costs", "histories")]
-COMPARED = [LAYOUT.results / f"{name}.csv" for name in ("significance", "intervals")]
+COMPARED = [LAYOUT.results / f"{name}.csv" for name in ("significance", "intervals", "hardest")]
 PAPER_SCALE = LAYOUT.results / "paper_scale.csv"
 
 
@@ -21,7 +21,8 @@ rule aggregate:
 rule compare_methods:
     input:
         queries=[LAYOUT.run(cell) / "queries.parquet" for cell in CELLS],
-        code=code("comparison", "statistics"),
+        manifests=[LAYOUT.manifest(dataset) for dataset in SETTINGS.matrix.datasets],
+        code=code("comparison", "hardest", "statistics"),
     output:
         COMPARED,
     message:

@@ -1,0 +1,43 @@
+"""The queries that every method finds hard, and what was retrieved instead."""
+
+import pandas as pd
+
+PER_DIRECTION = 5
+
+
+def hardest_queries(queries: pd.DataFrame, manifests: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The queries with the worst mean rank of their first relevant item over all methods and seeds.
+
+    `queries`: rows of all cells (dataset, direction, query, first_rank, retrieved). `manifests`: accepted rows
+    by dataset; positions are row numbers. Returns columns dataset, direction, query, caption, mean_rank,
+    instead (what most often stood first), instead_caption, share (of the cells in which it did).
+    """
+    tables = [
+        _of_direction(part, manifests[str(dataset)]).assign(dataset=str(dataset), direction=str(direction))
+        for (dataset, direction), part in queries.groupby(["dataset", "direction"], sort=False)
+    ]
+    columns = ["dataset", "direction", "query", "caption", "mean_rank", "instead", "instead_caption", "share"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def _of_direction(part: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    captions = manifest[manifest.modality == "text"].groupby("label")["source"].first()
+    caption = manifest["label"].map(captions)
+    part = part.assign(first=part["retrieved"].str[0])
+    ranks = part.groupby("query")["first_rank"].mean()
+    worst = ranks.sort_values(ascending=False, kind="stable").head(PER_DIRECTION)
+    rows = []
+    for query, rank in worst.items():
+        firsts = part.loc[part["query"] == query, "first"].value_counts(normalize=True)
+        instead = firsts.index[0]
+        rows.append(
+            {
+                "query": manifest.source[query],
+                "caption": caption[query],
+                "mean_rank": rank,
+                "instead": manifest.source[instead],
+                "instead_caption": caption[instead],
+                "share": firsts.iloc[0],
+            }
+        )
+    return pd.DataFrame(rows)
