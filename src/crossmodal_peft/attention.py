@@ -53,15 +53,16 @@ def attend_sdpa(
 
 
 def prepend_prefix(
-    module: nn.Module, key: Tensor, value: Tensor, mask: Tensor | None
+    module: Any, key: Tensor, value: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Put the module's learned keys and values, if it has any, before the sequence's own.
 
-    `prefix_key` and `prefix_value`: (virtual tokens, width). The mask grows by as many true entries: every
+    `module.prefix()` gives both, each (virtual tokens, width). The mask grows by as many true entries: every
     token attends to the prefix, whatever is padding.
     """
-    if not hasattr(module, "prefix_key"):
+    if not hasattr(module, "prefix"):
         return key, value, mask
+    prefix_key, prefix_value = module.prefix()
 
     def prepend(prefix: Tensor, sequence: Tensor) -> Tensor:
         batch, heads, _, width = sequence.shape
@@ -69,8 +70,8 @@ def prepend_prefix(
         return torch.cat([prefix.expand(batch, -1, -1, -1), sequence], dim=2)
 
     if mask is not None:
-        mask = F.pad(mask, (len(module.prefix_key), 0), value=True)
-    return prepend(module.prefix_key, key), prepend(module.prefix_value, value), mask
+        mask = F.pad(mask, (len(prefix_key), 0), value=True)
+    return prepend(prefix_key, key), prepend(prefix_value, value), mask
 
 
 AttentionInterface.register("crossmodal_eager", attend_eager)

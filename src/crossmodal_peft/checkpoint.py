@@ -26,6 +26,17 @@ def load_towers(cell: Cell, folders: dict[Modality, Path], kernel: Kernel) -> To
     return build_towers(load, cell.tuning, modalities, cell.train.embedding_width, cell.train.temperature)
 
 
+def load_trained(cell: Cell, folders: dict[Modality, Path], kernel: Kernel, weights: Path) -> Towers:
+    """Towers as they are after training: of a cell's settings, with its saved weights.
+
+    Raises ValueError as `restore` does.
+    """
+    towers = load_towers(cell, folders, kernel)
+    towers.fold()
+    restore(towers, weights)
+    return towers.eval()
+
+
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
     """Write trained weights as safetensors."""
     with whole(path) as partial:

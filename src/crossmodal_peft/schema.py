@@ -1,8 +1,8 @@
 """Building blocks of the settings that datasets and methods extend. Loads no torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 Modality = Literal["text", "image", "audio"]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -51,6 +51,31 @@ class MethodSettings(Strict):
     layers: Layers | dict[Modality, Layers] = Field(
         "all", description="Layers it acts on, or one entry per modality."
     )
+
+    by_modality: dict[Modality, dict[str, Any]] = Field(
+        {}, description="Keys that are different in one modality's encoder, for example another size."
+    )
+    tuned: bool = Field(
+        False, description="Whether the learning rate was chosen on validation; else it is a default."
+    )
+
+    @model_validator(mode="after")
+    def _fit_every_modality(self) -> Self:
+        for modality, changes in self.by_modality.items():
+            common = {"kind", "learning_rate", "modalities", "layers", "by_modality", "tuned"} & set(changes)
+            if common:
+                raise ValueError(f"by_modality.{modality}: {', '.join(sorted(common))} cannot differ here")
+            self.of(modality)
+        return self
+
+    def of(self, modality: Modality) -> Self:
+        """The settings in one modality's encoder; of `options` and the like, single keys may differ."""
+        own = self.model_dump(exclude={"by_modality"})
+        changes = {
+            key: own[key] | value if isinstance(own.get(key), dict) and isinstance(value, dict) else value
+            for key, value in self.by_modality.get(modality, {}).items()
+        }
+        return type(self).model_validate(own | changes)
 
     def reach(self, modality: Modality) -> Layers | None:
         """The layers it acts on in the encoder of a modality; None if it leaves that encoder alone."""

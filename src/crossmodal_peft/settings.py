@@ -272,6 +272,9 @@ def _line(error: Any, config: Any) -> str:
         return f"methods.{path[1]}.layers: {layers!r}: must be all, {{last: N}}, or one of these for each modality"
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{_closest(path[-1], _allowed(error['loc']))}"
+    if error["type"] == "value_error" and isinstance(error["input"], dict):
+        whole = ".".join(path[:-1] if path[-1] == error["input"].get("kind") else path)
+        return f"{whole}.{error['ctx']['error']}"
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"].startswith("union_tag"):

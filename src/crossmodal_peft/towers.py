@@ -37,6 +37,7 @@ class Towers(nn.Module):
     def __init__(self, towers: dict[str, Tower], temperature: float):
         super().__init__()
         self.towers = nn.ModuleDict(towers)
+        self.encoders = [tower.encoder for tower in towers.values()]
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     def embed(self, modality: str, activations: Tensor, lengths: Tensor | None) -> Tensor:
@@ -49,6 +50,22 @@ class Towers(nn.Module):
     def scale(self) -> Tensor:
         """What similarities are multiplied with: at most 100."""
         return self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
+
+    def penalty(self) -> Tensor:
+        """What the methods add to the loss of a training step; 0 for most."""
+        penalties = [penalty() for encoder in self.encoders for penalty in encoder.penalties]
+        return torch.stack(penalties).sum() if penalties else torch.zeros((), device=self.logit_scale.device)
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Tell the methods that the optimiser has made this step (from 1) of so many."""
+        for encoder in self.encoders:
+            for act in encoder.after_step:
+                act(step, steps)
+
+    def fold(self) -> None:
+        """Replace what methods need in training only by what it computed; then `trained` is what is saved."""
+        for encoder in self.encoders:
+            encoder.fold()
 
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that train, by name."""
@@ -73,7 +90,7 @@ def build_towers(
         if tuning.cut(modality) != "pooled":  # type: ignore[arg-type]
             reach: Any = tuning.reach(modality)  # type: ignore[arg-type]
             first = 0 if reach == "all" else max(0, encoder.depth - reach.last)
-            attach(encoder, range(first, encoder.depth), tuning)
+            attach(encoder, range(first, encoder.depth), tuning.of(modality))  # type: ignore[arg-type]
     return Towers(towers, temperature)
 
 
