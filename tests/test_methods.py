@@ -17,8 +17,6 @@ TEXT = [(name, encoder) for name in METHODS for encoder in ("bert", "roberta")]
 
 # Methods that change the output before they are trained: their papers draw them at random.
 NOT_NEUTRAL = {"prefix", "prefix-mlp", "prompt-deep", "prompt-shallow", "fourierft"}
-# torch.compile cannot trace these.
-UNCOMPILED: dict[str, str] = {}
 # Names of what trains in the encoder; of most peft types what their name begins with.
 LORA = r"lora_[AB]\."
 TRAINS = {
@@ -148,7 +146,7 @@ def test_both_attention_kernels_agree(name):
     torch.testing.assert_close(sdpa, eager, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in UNCOMPILED])
+@pytest.mark.parametrize("name", METHODS)
 def test_compiles_to_the_same_output(name):
     towers = towers_of("vit", method(name))
     inputs, _ = inputs_of("vit")

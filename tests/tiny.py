@@ -77,7 +77,7 @@ def method(name: str, **changes: Any) -> MethodSettings:
 
 
 def encoder_of(model_type: str, kernel: Kernel = "eager") -> Encoder:
-    """An encoder with random weights, the same ones at every call; its norms are not at their neutral values."""
+    """An encoder with the same random weights at every call; its norms and biases are not neutral."""
     torch.manual_seed(0)
     family, pooling, _, architecture = ENCODERS[model_type]
     encoder = build_encoder(family, pooling, architecture, kernel).eval()

@@ -27,6 +27,7 @@ def count_on_meta(
                 width,
                 temperature=1.0,
             )
+        towers.fold()
         counts = count_parameters(towers)
         rows.append(
             {
