@@ -53,4 +53,4 @@ rule all:
     default_target: True
     input:
         expand(f"{LAYOUT.results}/tables/{{name}}.{{kind}}", name=registry.names("tables"), kind=["csv", "md", "tex"]),
-        expand(f"{LAYOUT.results}/plots/{{name}}.{{kind}}", name=registry.names("plots"), kind=["png", "svg"]),
+        expand(f"{LAYOUT.results}/plots/{{name}}.{{kind}}", name=PLOTS, kind=["png", "svg"]),

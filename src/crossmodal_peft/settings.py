@@ -239,8 +239,22 @@ def _mistakes(settings: Settings) -> Any:
     for name in settings.sweep.learning_rates:
         if name not in settings.methods:
             yield f"sweep.learning_rates: {name!r} is not among methods{_closest(name, list(settings.methods))}"
+    for name, tuning in settings.methods.items():
+        if tuning.budget is not None and _sets_size(tuning):
+            yield f"methods.{name}.budget: takes the place of {tuning.size_key}; give one of the two"
     if settings.sweep.seed in settings.matrix.seeds:
         yield f"sweep.seed: {settings.sweep.seed} is in matrix.seeds; tune on a seed that is not reported"
+
+
+def _sets_size(tuning: Any) -> bool:
+    """Whether a method's block gives its size, for all encoders or for one."""
+    outer, _, inner = tuning.size_key.rpartition(".")
+    changes = [
+        {name: getattr(tuning, name) for name in tuning.model_fields_set},
+        *tuning.by_modality.values(),
+    ]
+    blocks = [block.get(outer, {}) for block in changes] if outer else changes
+    return any(inner in block for block in blocks)
 
 
 def _encoder_mistakes(key: str, encoders: Any, settings: Settings) -> Any:

@@ -77,6 +77,7 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     import torch
 
     from crossmodal_peft import checkpoint, hardware
+    from crossmodal_peft.budget import fit_cell
     from crossmodal_peft.embed import embed_split
     from crossmodal_peft.examples import open_activations, read_manifest
     from crossmodal_peft.galleries import save_galleries
@@ -87,9 +88,10 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     torch.use_deterministic_algorithms(True)
     device = hardware.resolve_device()
     precision = hardware.resolve_precision(cell.train.precision, device)
-    folders = layout.folders(cell.data)
+    folders: dict[Any, Path] = layout.folders(cell.data)
     for folder in folders.values():
         check_receipt(folder)
+    cell = fit_cell(cell, folders)
     manifest = read_manifest(layout.manifest(cell.dataset))
     activations = {
         m: open_activations(path, manifest, m, cell.tuning.cut(m)) for m, path in layout.arrays(cell).items()

@@ -1,7 +1,7 @@
 """The trainable whole: an encoder and a projection for each modality, and one temperature."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from crossmodal_peft import registry
 from crossmodal_peft.encoder import Encoder
-from crossmodal_peft.schema import MethodSettings
+from crossmodal_peft.schema import MethodSettings, Modality
 
 # CLIP's bound: the logit scale may not pass 100, the temperature not fall below 0.01.
 MAX_LOGIT_SCALE = math.log(100)
@@ -34,9 +34,9 @@ class Tower(nn.Module):
 class Towers(nn.Module):
     """All towers of a cell."""
 
-    def __init__(self, towers: dict[str, Tower], temperature: float):
+    def __init__(self, towers: dict[Modality, Tower], temperature: float):
         super().__init__()
-        self.towers = nn.ModuleDict(towers)
+        self.towers = nn.ModuleDict({str(modality): tower for modality, tower in towers.items()})
         self.encoders = [tower.encoder for tower in towers.values()]
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
@@ -73,9 +73,9 @@ class Towers(nn.Module):
 
 
 def build_towers(
-    load: Callable[[str], Encoder],
+    load: Callable[[Modality], Encoder],
     tuning: MethodSettings,
-    modalities: list[str],
+    modalities: Sequence[Modality],
     width: int,
     temperature: float,
 ) -> Towers:
@@ -85,12 +85,12 @@ def build_towers(
     """
     attach = registry.module("methods", tuning.kind).attach
     encoders = {modality: load(modality) for modality in modalities}
-    towers = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}  # type: ignore[arg-type]
+    towers = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}
     for modality, encoder in encoders.items():
-        if tuning.cut(modality) != "pooled":  # type: ignore[arg-type]
-            reach: Any = tuning.reach(modality)  # type: ignore[arg-type]
+        if tuning.cut(modality) != "pooled":
+            reach: Any = tuning.reach(modality)
             first = 0 if reach == "all" else max(0, encoder.depth - reach.last)
-            attach(encoder, range(first, encoder.depth), tuning.of(modality))  # type: ignore[arg-type]
+            attach(encoder, range(first, encoder.depth), tuning.of(modality))
     return Towers(towers, temperature)
 
 

@@ -1,6 +1,12 @@
 """Aggregation, tables and plots."""
 
 AGGREGATED = [LAYOUT.results / f"{name}.csv" for name in ("quality", "costs", "histories")]
+# Without methods at a budget there are no lines to draw against it.
+PLOTS = [
+    name
+    for name in registry.names("plots")
+    if name != "recall_against_budget" or any(SETTINGS.methods[m].budget for m in SETTINGS.matrix.methods)
+]
 PAPER_SCALE = LAYOUT.results / "paper_scale.csv"
 
 

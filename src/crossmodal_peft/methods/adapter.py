@@ -24,6 +24,11 @@ class Settings(MethodSettings):
     activation: Literal["gelu", "relu"] = Field("gelu", description="Between down and up.")
     scale: PositiveFloat = Field(1.0, description="Factor of what is added; He et al. use 4 in parallel.")
 
+    @property
+    def size_key(self) -> str:
+        """`bottleneck`."""
+        return "bottleneck"
+
 
 def attach(encoder: Any, layers: range, settings: Settings) -> None:
     """Add `scale · up(activation(down(x)))` to block outputs, before the residual sum; `up` starts at zero.

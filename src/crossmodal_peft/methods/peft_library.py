@@ -4,7 +4,7 @@ import difflib
 from contextlib import nullcontext
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from crossmodal_peft.peft_signatures import options_by_type
 from crossmodal_peft.schema import MethodSettings
@@ -19,6 +19,9 @@ REFUSED = {
     "SHADOW": "needs a second model beside the encoder",
     "TRAINABLE_TOKENS": "trains rows of a token embedding, which lies below every cut",
 }
+# The option that grows with the parameters, for types whose count has no further conditions.
+SIZES = {"LORA": "r", "LOHA": "r", "LOKR": "r", "HRA": "r", "VERA": "r", "FOURIERFT": "n_frequency"}
+ALPHAS = {"LORA": "lora_alpha", "LOHA": "alpha", "LOKR": "alpha"}
 # Options that attach sets itself.
 OWN = {"target_modules", "feedforward_modules", "total_step", "peft_type", "inference_mode"}
 
@@ -33,11 +36,25 @@ class Settings(MethodSettings):
     )
     options: dict[str, Any] = Field({}, description="Keywords of the method's configuration class in peft.")
 
+    alpha_over_rank: PositiveFloat | None = Field(
+        None, description="Sets the option lora_alpha (or alpha) as a multiple of r, whatever r becomes."
+    )
+
+    @property
+    def size_key(self) -> str | None:
+        """The option that a budget sets; None for types whose size has other conditions, or that have none."""
+        return f"options.{SIZES[self.type]}" if self.type in SIZES else None
+
     @model_validator(mode="after")
     def _fit_the_library(self) -> Self:
         mistake = mistake_in(self.type, list(self.target), self.options)
         if mistake:
             raise ValueError(mistake)
+        if self.alpha_over_rank is not None:
+            if self.type not in ALPHAS or ALPHAS[self.type] in self.options:
+                raise ValueError(f"alpha_over_rank: {self.type} has no alpha, or its options set it already")
+            if "r" not in self.options and self.budget is None:
+                raise ValueError("alpha_over_rank: the options must give r")
         return self
 
 
@@ -98,6 +115,8 @@ def configuration(encoder: Any, layers: range, settings: Settings) -> Any:
     if settings.type == "ADALORA":
         # peft wants a number now; `follow_adalora` sets the true one when the training knows it.
         options["total_step"] = 10**9
+    if settings.alpha_over_rank is not None:
+        options[ALPHAS[settings.type]] = settings.alpha_over_rank * settings.options["r"]
     try:
         return PEFT_TYPE_TO_CONFIG_MAPPING[settings.type](**options, **settings.options)  # type: ignore[index]
     except TypeError as error:

@@ -22,6 +22,11 @@ class Settings(MethodSettings):
         None, description="MLP that computes the prefixes in training; only its results are saved."
     )
 
+    @property
+    def size_key(self) -> str:
+        """`virtual_tokens`."""
+        return "virtual_tokens"
+
 
 def attach(encoder: Any, layers: range, settings: Settings) -> None:
     """Give the attention of each layer a `prefix` that returns keys and values of shape (tokens, width).

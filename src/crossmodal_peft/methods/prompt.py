@@ -16,6 +16,11 @@ class Settings(MethodSettings):
         True, description="New tokens in every adapted layer (VPT-deep), or in the first alone (VPT-shallow)."
     )
 
+    @property
+    def size_key(self) -> str:
+        """`virtual_tokens`."""
+        return "virtual_tokens"
+
 
 def attach(encoder: Any, layers: range, settings: Settings) -> None:
     """Put learned tokens before the sequence at the input of layers; deep ones replace those of the last.
