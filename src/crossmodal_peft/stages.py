@@ -12,7 +12,7 @@ from crossmodal_peft.download import fetch_wheel, sha256, verify
 from crossmodal_peft.files import whole
 from crossmodal_peft.layout import RECEIPT, Layout
 from crossmodal_peft.provenance import provenance
-from crossmodal_peft.records import CellFile, record, write_json
+from crossmodal_peft.records import CELL_FILE, WEIGHTS, CellFile, check_weights, record, write_json
 from crossmodal_peft.schema import DatasetSettings
 from crossmodal_peft.settings import Carrier, Cell, EncoderSettings
 
@@ -80,6 +80,7 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     from crossmodal_peft.budget import fit_cell
     from crossmodal_peft.embed import embed_split
     from crossmodal_peft.examples import open_activations, read_manifest
+    from crossmodal_peft.export import save_peft_adapters
     from crossmodal_peft.galleries import save_galleries
     from crossmodal_peft.towers import count_parameters
     from crossmodal_peft.train import train
@@ -100,19 +101,21 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     towers = checkpoint.load_towers(cell, folders, kernel).to(device)
     trained = train(towers, cell, manifest, activations, report=lambda line: print(line, flush=True))
     out = layout.checkpoint(cell.name)
-    checkpoint.save_weights(out / "weights.safetensors", trained.weights)
+    checkpoint.save_weights(out / WEIGHTS, trained.weights)
+    if cell.tuning.kind == "peft_library":
+        save_peft_adapters(cell, folders, trained.weights, out / "peft")
     splits = {s: embed_split(towers, manifest, activations, s, precision) for s in ("validation", "test")}
     save_galleries(out / "embeddings.safetensors", splits)
     with whole(layout.run(cell.name) / "history.csv") as path:
         trained.history.to_csv(path, index=False, float_format="%.6g")
     how = {"device": device.type, "precision": str(precision), "kernel": kernel}
-    write_json(out / "cell.json", _cell_file(cell, layout, count_parameters(towers), trained.costs, how))
+    write_json(out / CELL_FILE, _cell_file(cell, layout, count_parameters(towers), trained.costs, how))
 
 
 def _cell_file(
     cell: Cell, layout: Layout, parameters: dict[str, int], costs: dict[str, float], how: dict[str, str]
 ) -> dict[str, Any]:
-    weights = layout.checkpoint(cell.name) / "weights.safetensors"
+    weights = layout.checkpoint(cell.name) / WEIGHTS
     inputs = {"manifest": layout.manifest(cell.dataset)}
     inputs |= {f"{modality} activations": path for modality, path in layout.arrays(cell).items()}
     inputs |= {
@@ -136,12 +139,20 @@ def evaluate_cell(name: str, ks: list[int], layout: Layout) -> None:
     from crossmodal_peft.galleries import load_galleries
 
     folder = layout.checkpoint(name)
-    file = CellFile.model_validate_json((folder / "cell.json").read_text())
-    weights = folder / "weights.safetensors"
-    if sha256(weights) != file.weights_sha256:
-        raise ValueError(f"{weights}: is not what {folder / 'cell.json'} describes; train the cell again")
+    file = CellFile.model_validate_json((folder / CELL_FILE).read_text())
+    check_weights(folder, file)
     metrics = evaluate(load_galleries(folder / "embeddings.safetensors", "test"), ks)
-    write_json(layout.run(name) / "record.json", record(file, metrics, weights.stat().st_size))
+    write_json(layout.run(name) / "record.json", record(file, metrics, (folder / WEIGHTS).stat().st_size))
+
+
+def merge_cell(name: str, out: Path, layout: Layout) -> None:
+    """Fold a trained cell into plain Hugging Face folders of its encoders."""
+    from crossmodal_peft.export import merge_checkpoint
+
+    folder = layout.checkpoint(name)
+    cell = CellFile.model_validate_json((folder / CELL_FILE).read_text()).cell
+    folders: dict[Any, Path] = layout.folders(cell.data)
+    merge_checkpoint(folder, folders, out)
 
 
 def check_receipt(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,10 +87,16 @@ def build_towers(
     towers = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}
     for modality, encoder in encoders.items():
         if tuning.cut(modality) != "pooled":
-            reach: Any = tuning.reach(modality)
-            first = 0 if reach == "all" else max(0, encoder.depth - reach.last)
-            attach(encoder, range(first, encoder.depth), tuning.of(modality))
+            attach(encoder, adapted_layers(tuning, modality, encoder.depth), tuning.of(modality))
     return Towers(towers, temperature)
+
+
+def adapted_layers(tuning: MethodSettings, modality: Modality, depth: int) -> range:
+    """Indices of the layers that a method acts on in the encoder of a modality, of so many layers."""
+    reach = tuning.reach(modality)
+    if reach is None:
+        return range(depth, depth)
+    return range(0 if reach == "all" else max(0, depth - reach.last), depth)
 
 
 def count_parameters(towers: Towers) -> dict[str, int]:

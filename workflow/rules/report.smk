@@ -25,14 +25,14 @@ rule aggregate:
 
 rule count_at_paper_scale:
     input:
-        code("parameters", "towers"),
-        code(*sorted({f"methods/{SETTINGS.methods[name].kind}" for name in SETTINGS.matrix.methods})),
+        code("parameters", "budget", "encoder", "towers"),
+        code(*sorted({f"methods/{tuning.kind}" for tuning in SETTINGS.methods.values()})),
     output:
         PAPER_SCALE,
     params:
         settings=json.dumps(
             {
-                "methods": {name: SETTINGS.methods[name].model_dump(mode="json") for name in SETTINGS.matrix.methods},
+                "methods": {name: tuning.model_dump(mode="json") for name, tuning in SETTINGS.methods.items()},
                 "encoders": {m: SETTINGS.encoders[name].model_dump(mode="json") for m, name in SETTINGS.paper_scale.items()},
                 "width": SETTINGS.train.embedding_width,
             }

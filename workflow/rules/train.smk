@@ -13,7 +13,7 @@ rule train:
         lambda w: [folder / RECEIPT for folder in LAYOUT.folders(cell_of(w).data).values()],
         # metrics.py is left out: of it, training uses hit@K alone, so that a new metric trains nothing.
         code("train", "optimization", "losses", "towers", "embed", "examples", "galleries", "checkpoint", "hardware"),
-        code("encoder", "attention", "pooling", "evaluate", "ranking", "relevance", "scoring"),
+        code("budget", "export", "encoder", "attention", "pooling", "evaluate", "ranking", "relevance", "scoring"),
         lambda w: family_code(w.dataset),
         lambda w: code(f"methods/{cell_of(w).tuning.kind}"),
     output:
