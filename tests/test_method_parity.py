@@ -1,12 +1,16 @@
 """Methods against independent, plainly written computations on the same weights."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import encoder_of, inputs_of, method, step, towers_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crossmodal_peft.encoder import Encoder
+from crossmodal_peft.encoder import Encoder, build_encoder
+from crossmodal_peft.methods import adapter
 
 
 def trained_encoder(model_type: str, name: str, kernel: str = "eager", **changes: object) -> Encoder:
@@ -106,7 +110,7 @@ def test_serial_adapters_in_a_post_norm_layer(name, activation):
     torch.testing.assert_close(layer(hidden, None), expected)
 
 
-@pytest.mark.parametrize(("name", "activation"), [("houlsby", F.gelu), ("parallel", F.gelu)])
+@pytest.mark.parametrize(("name", "activation"), [("houlsby", F.gelu), ("parallel", F.relu)])
 def test_adapters_in_a_pre_norm_layer(name, activation):
     layer = trained_encoder("vit", name).layers[2]
     hidden = torch.randn(3, 5, 32)
@@ -128,6 +132,28 @@ def test_adapters_in_a_pre_norm_layer(name, activation):
     else:
         forward = forward + 4 * (serial(mlp.fc2.adapter, source, activation) - source)
     torch.testing.assert_close(layer(hidden, None), middle + forward)
+
+
+@pytest.mark.parametrize("name", ["houlsby", "pfeiffer", "parallel"])
+def test_adapters_give_what_the_adapters_library_gave(name):
+    reference = load_file(Path(__file__).parent / "data" / "adapters_reference.safetensors")
+    size = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    architecture = {"model_type": "bert", "vocab_size": 11, "max_position_embeddings": 8, **size}
+    encoder = build_encoder("bert", "mean", architecture).eval()
+    adapter.attach(encoder, range(2), method(name))  # type: ignore[arg-type]
+    ours = dict(encoder.model.named_parameters())
+    stored = {
+        key.partition(".")[2]: t for key, t in reference.items() if key.startswith(("base.", name + "."))
+    }
+    output = stored.pop("output")
+    assert stored.keys() == ours.keys()
+    encoder.model.load_state_dict(stored, strict=False)
+    tokens, lengths = reference["tokens"], reference["lengths"]
+    real = torch.arange(6) < lengths[:, None]
+    hidden = encoder.family.embed(encoder.model, tokens)
+    for layer in encoder.layers:
+        hidden = encoder.family.run_layer(layer, hidden, real[:, None, None, :])
+    torch.testing.assert_close(hidden[real], output[real], atol=1e-5, rtol=1e-5)
 
 
 def test_deep_prompts_are_new_in_every_layer_and_shallow_ones_pass_through():

@@ -1,15 +1,21 @@
 """What every method promises on every encoder family, on tiny random encoders."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from tiny import ENCODERS, METHODS, encoder_of, inputs_of, method, step, towers_of
 from torch import Tensor
 
 from crossmodal_peft import registry
 from crossmodal_peft.checkpoint import restore, save_weights
+from crossmodal_peft.methods import adapter
+from crossmodal_peft.methods.peft_library import Settings
+from crossmodal_peft.peft_signatures import options_by_type
 from crossmodal_peft.towers import Towers
 
 EVERYWHERE = [(name, encoder) for name in METHODS for encoder in ENCODERS]
@@ -154,3 +160,47 @@ def test_compiles_to_the_same_output(name):
     with torch.no_grad():
         output = compiled(inputs, None, "input")
     torch.testing.assert_close(output, embed(towers, "vit"), atol=1e-5, rtol=1e-4)
+
+
+def test_reading_settings_loads_no_torch():
+    code = "import sys; from pathlib import Path; from crossmodal_peft.settings import load; "
+    code += "load(Path('params.yaml')); sys.exit('torch' in sys.modules or 'peft' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("block", "complaint"),
+    [
+        ({"type": "LORAX"}, r"type: 'LORAX' is no type of peft .* LORA"),
+        ({"type": "PREFIX_TUNING"}, "is no type of peft that acts on modules"),
+        ({"type": "POLY"}, "POLY needs task ids"),
+        (
+            {"type": "LORA", "options": {"rr": 8}},
+            r"options\.rr: LORA has no such option \(did you mean r\?\)",
+        ),
+        ({"type": "IA3", "options": {"r": 8}}, r"options\.r: IA3 has no such option"),
+        ({"type": "ADALORA", "options": {"total_step": 9}}, r"options\.total_step: follows from"),
+        ({"type": "LORA", "target": ["attention_norm"]}, "LORA acts on linear layers"),
+        ({"type": "LN_TUNING", "target": ["query"]}, "LN_TUNING acts on attention_norm"),
+    ],
+)
+def test_what_peft_cannot_do_is_said_when_the_settings_are_read(block, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        Settings.model_validate({"kind": "peft_library", **block})
+
+
+def test_the_options_read_from_pefts_source_are_those_of_its_classes():
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    classes = {
+        kind.value: frozenset(c.__dataclass_fields__) for kind, c in PEFT_TYPE_TO_CONFIG_MAPPING.items()
+    }
+    assert options_by_type() == classes
+
+
+def test_an_encoder_without_a_role_is_named():
+    encoder = encoder_of("vit")
+    for layer in encoder.layers:
+        del layer.mlp.fc2
+    with pytest.raises(ValueError, match="ViTModel: no module for one of the roles feed_forward_out"):
+        adapter.attach(encoder, range(3), method("pfeiffer"))  # type: ignore[arg-type]

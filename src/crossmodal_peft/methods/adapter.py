@@ -1,6 +1,9 @@
 """Bottleneck adapters: in series after attention and feed-forward block (Houlsby et al. 2019, 1902.00751),
 after the feed-forward block only (Pfeiffer et al. 2020, 2005.00247), or parallel to it (He et al. 2022,
 2110.04366).
+
+The place is Pfeiffer's; the form is Houlsby's in both: the adapter reads the block's own output, before the
+residual sum. Pfeiffer et al. let it read the normalised sum, which encoders with norms first do not have.
 """
 
 from typing import Any, Literal

@@ -42,7 +42,7 @@ class Settings(MethodSettings):
 
     @property
     def size_key(self) -> str | None:
-        """The option that a budget sets; None for types whose size has other conditions, or that have none."""
+        """The option that a budget sets; None for types without one, or where it has other conditions."""
         return f"options.{SIZES[self.type]}" if self.type in SIZES else None
 
     @model_validator(mode="after")
