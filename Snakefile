@@ -57,4 +57,4 @@ rule all:
             name=registry.names("tables"),
             kind=["csv", "md", "tex"],
         ),
-        expand(f"{LAYOUT.results}/plots/{{name}}.{{kind}}", name=registry.names("plots"), kind=["png", "svg"]),
+        expand(f"{LAYOUT.results}/plots/{{name}}.{{kind}}", name=PLOTS, kind=["png", "svg"]),

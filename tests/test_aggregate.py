@@ -78,11 +78,15 @@ def test_a_null_metric_is_kept_as_missing_and_a_flag_is_no_metric():
 
 
 def test_costs_name_the_parts_of_the_parameters_apart():
-    [row] = costs([a_record(seed=7)]).to_dict("records")
+    tuning = {"size": "r = 8", "budget": "0.5%", "tuned": True}
+    [row] = costs([a_record(seed=7, tuning=tuning)]).to_dict("records")
     assert row == {
         "dataset": "stamps-image",
         "method": "lora",
         "seed": 7,
+        "size": "r = 8",
+        "budget": "0.5%",
+        "tuned": True,
         "total": 450,
         "trainable": 40,
         "method_parameters": 30,

@@ -15,6 +15,7 @@ from matplotlib.transforms import Bbox
 
 from crossmodal_peft import registry
 from crossmodal_peft.plots import (
+    recall_against_budget,
     recall_against_parameters,
     recall_by_direction,
     styles,
@@ -215,3 +216,25 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(tmp_path):
     before = {name: rcParams[name] for name in names}
     write_figure(drawn("time_and_memory", frames_of(2, 1, 1)), tmp_path / "figure")
     assert {name: rcParams[name] for name in names} == before
+
+
+def test_budgets_of_a_method_make_a_line_from_small_to_large_and_other_methods_are_left_out():
+    frames = frames_of(5, 2, 1)
+    names = {
+        "frozen": "lora-2",
+        "full": "full",
+        "lora": "lora-0.5",
+        "prefix": "prefix-2",
+        "adapter": "lora-0.1",
+    }
+    budgets = {"lora-2": "2%", "lora-0.5": "0.5%", "lora-0.1": "0.1%", "prefix-2": "2%"}
+    sizes = {"lora-2": 40, "lora-0.5": 10, "lora-0.1": 2, "prefix-2": 39, "full": 999}
+    for frame in (frames["quality"], frames["costs"]):
+        frame["method"] = frame["method"].map(names)
+    costs = frames["costs"]
+    costs["budget"], costs["method_parameters"] = costs["method"].map(budgets), costs["method"].map(sizes)
+    [axes] = recall_against_budget.plot(frames["quality"], costs).axes
+    lines = {line.get_label(): list(line.get_xdata()) for line in axes.get_lines()}
+    assert lines == {"lora": [2, 10, 40], "prefix": [39]}
+    recall = frames["quality"].query("method == 'lora-0.5' and metric == 'hit@1'")["value"].mean()
+    assert axes.get_lines()[0].get_ydata()[1] == pytest.approx(100 * recall)

@@ -143,12 +143,26 @@ def test_costs_are_shown_in_millions_percent_megabytes_and_seconds():
     assert "RoBERTa-base + AST + ViT-B/16" in paper.title
 
 
+def test_costs_say_how_a_method_was_set_where_that_is_known():
+    costs = costs_of({"lora": [30.0, 31.0], "full": [90.0, 91.0]})
+    costs["size"] = ["r = 18", "r = 18", None, None]
+    costs["budget"] = ["0.5%", "0.5%", None, None]
+    costs["tuned"] = [False, False, True, True]
+    table = parameter_efficiency.table(costs, PAPER_SCALE.assign(size=["–", "r = 8"]))
+    [trained, paper] = table.shown
+    assert list(trained.cells[("Method", "size")]) == ["r = 18", "–"]
+    assert list(trained.cells[("Method", "budget")]) == ["0.5%", "–"]
+    assert list(trained.cells[("Method", "rate")]) == ["default", "tuned"]
+    assert list(paper.cells[("Method", "size")]) == ["–", "r = 8"]
+    assert "tuned learning rate was chosen on validation" in table.caption
+
+
 def test_the_csv_of_costs_holds_whole_counts_and_leaves_out_what_paper_scale_lacks(tmp_path):
     write_table(parameter_efficiency.table(costs_of({"lora": [30.0]}), PAPER_SCALE), tmp_path / "costs")
     text = (tmp_path / "costs.csv").read_text().splitlines()
-    assert text[1] == "stamps-image,lora,45000000,450000,250000,200000,1,1,1812345,,30,,910000000,"
+    assert text[1] == "stamps-image,lora,,,,45000000,450000,250000,200000,1,1,1812345,,30,,910000000,"
     assert text[3].startswith(
-        "RoBERTa-base + AST + ViT-B/16,lora,301590592,1590592,1000000,590592,0.5274010669"
+        "RoBERTa-base + AST + ViT-B/16,lora,,,,301590592,1590592,1000000,590592,0.5274010669"
     )
     assert text[3].endswith(",,,,,,,")
 

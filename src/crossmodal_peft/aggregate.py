@@ -18,6 +18,8 @@ Record = Mapping[str, Any]
 CELL = ["dataset", "method", "seed"]
 DIRECTIONS = ("text->audio", "audio->text", "text->image", "image->text", "audio->image", "image->audio")
 SIZES = ("queries", "gallery")
+# How the method was set: its size, the budget that chose it, whether its learning rate was.
+TUNING = ("size", "budget", "tuned")
 # What stands beside the metrics in a record and is none: under which conditions they were measured.
 CONDITIONS = {*SIZES, "queries_excluded", "k_above_gallery", "query_similarity", "gallery_similarity"}
 PARTS = ("dataset", "method", "seed", "status", "metrics", "parameters", "training", "checkpoint_bytes")
@@ -49,6 +51,7 @@ def costs(records: Sequence[Record]) -> pd.DataFrame:
     rows = [
         {
             **dict(zip(CELL, _cell(record), strict=True)),
+            **{name: record.get("tuning", {}).get(name) for name in TUNING},
             "total": record["parameters"]["total"],
             "trainable": record["parameters"]["trainable"],
             "method_parameters": record["parameters"]["method"],

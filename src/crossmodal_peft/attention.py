@@ -53,17 +53,16 @@ def attend_sdpa(
 
 
 def prepend_prefix(
-    module: nn.Module, key: Tensor, value: Tensor, mask: Tensor | None
+    module: Any, key: Tensor, value: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Put the module's learned keys and values, if it has any, before the sequence's own.
 
-    `prefix_key` and `prefix_value`: (virtual tokens, width). The mask grows by as many true entries: every
+    `module.prefix()` gives both, each (virtual tokens, width). The mask grows by as many true entries: every
     token attends to the prefix, whatever is padding.
     """
-    if not hasattr(module, "prefix_key"):
+    if not hasattr(module, "prefix"):
         return key, value, mask
-    prefix_key: Any = module.prefix_key
-    prefix_value: Any = module.prefix_value
+    prefix_key, prefix_value = module.prefix()
 
     def prepend(prefix: Tensor, sequence: Tensor) -> Tensor:
         batch, heads, _, width = sequence.shape

@@ -72,8 +72,22 @@ def _mistakes(settings: Settings) -> Iterator[str]:
     for name in settings.sweep.learning_rates:
         if name not in settings.methods:
             yield f"sweep.learning_rates.{name}: no such method{_closest(name, list(settings.methods))}"
+    for name, tuning in settings.methods.items():
+        if tuning.budget is not None and _sets_size(tuning):
+            yield f"methods.{name}.budget: takes the place of {tuning.size_key}; give one of the two"
     if settings.sweep.seed in settings.matrix.seeds:
         yield f"sweep.seed: {settings.sweep.seed} is in matrix.seeds; tune on a seed that is not reported"
+
+
+def _sets_size(tuning: Any) -> bool:
+    """Whether a method's block gives its size, for all encoders or for one."""
+    outer, _, inner = tuning.size_key.rpartition(".")
+    changes = [
+        {name: getattr(tuning, name) for name in tuning.model_fields_set},
+        *tuning.by_modality.values(),
+    ]
+    blocks = [block.get(outer, {}) for block in changes] if outer else changes
+    return any(inner in block for block in blocks)
 
 
 def _encoder_mistakes(key: str, encoders: Any, settings: Settings) -> Iterator[str]:
@@ -105,6 +119,9 @@ def _line(error: Any, config: Any) -> str:
         return f"methods.{path[1]}.layers: {layers!r}: must be all, {{last: N}}, or these by modality"
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{_closest(path[-1], _allowed(error['loc']))}"
+    if error["type"] == "value_error" and isinstance(error["input"], dict):
+        whole = ".".join(path[:-1] if path[-1] == error["input"].get("kind") else path)
+        return f"{whole}.{error['ctx']['error']}"
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"].startswith("union_tag"):

@@ -9,6 +9,7 @@ from torch import Tensor
 from crossmodal_peft.attention import Kernel
 from crossmodal_peft.encoder import Encoder, load_encoder
 from crossmodal_peft.files import whole
+from crossmodal_peft.records import CELL_FILE, WEIGHTS, CellFile, check_bases, check_weights
 from crossmodal_peft.schema import Modality
 from crossmodal_peft.settings import Cell
 from crossmodal_peft.towers import Towers, build_towers
@@ -26,6 +27,24 @@ def load_towers(cell: Cell, folders: dict[Modality, Path], kernel: Kernel) -> To
     return build_towers(load, cell.tuning, modalities, cell.train.embedding_width, cell.train.temperature)
 
 
+def open_checkpoint(
+    folder: Path, encoders: dict[Modality, Path], kernel: Kernel = "eager"
+) -> tuple[CellFile, Towers]:
+    """A trained cell: its description and its towers, ready to embed.
+
+    `folder` holds `cell.json` and the weights, `encoders` the Hugging Face folder of each modality. Raises
+    ValueError that names the file if the weights are not those of `cell.json`, if an encoder is not the one
+    that the cell was trained on, or as `restore` does.
+    """
+    file = CellFile.model_validate_json((folder / CELL_FILE).read_text())
+    check_weights(folder, file)
+    check_bases(file, encoders)
+    towers = load_towers(file.cell, encoders, kernel)
+    towers.fold()
+    restore(towers, folder / WEIGHTS)
+    return file, towers.eval()
+
+
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
     """Write trained weights as safetensors."""
     with whole(path) as partial:
@@ -35,16 +54,18 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
 def restore(towers: Towers, path: Path) -> None:
     """Load trained weights into towers of the same settings.
 
-    Raises ValueError that names a tensor if any is missing, left over, or of another shape.
+    Raises ValueError that names the tensors if any is missing, has no place (as when the encoder has fewer
+    layers than the one that was trained), or is of another shape.
     """
     weights, trained = load_file(path), towers.trained()
-    wrong = sorted(
-        name
-        for name in weights.keys() | trained.keys()
-        if name not in weights or name not in trained or weights[name].shape != trained[name].shape
-    )
-    if wrong:
-        raise ValueError(
-            f"{path}: {len(wrong)} tensors are missing, unknown or of another shape: {wrong[0]} …"
-        )
+    wrong = {
+        "missing": trained.keys() - weights.keys(),
+        "without a place in the encoders": weights.keys() - trained.keys(),
+        "of another shape": {
+            name for name in weights.keys() & trained.keys() if weights[name].shape != trained[name].shape
+        },
+    }
+    found = [f"{len(names)} {how}, such as {min(names)}" for how, names in wrong.items() if names]
+    if found:
+        raise ValueError(f"{path}: tensors do not fit: {'; '.join(found)}")
     towers.load_state_dict(weights, strict=False)

@@ -125,6 +125,12 @@ def compare_all(query_files: list[Path], paths: PathsJson = DEFAULT_PATHS) -> No
 
 
 @app.command()
+def merge(cell: str, out: Path, paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Fold a trained cell (dataset/method/seed) of a LoRA-like method into plain Hugging Face folders."""
+    stages.merge_cell(cell, out, _layout(paths))
+
+
+@app.command()
 def aggregate(records: list[Path], paths: PathsJson = DEFAULT_PATHS) -> None:
     """Collect records into quality.csv, costs.csv and histories.csv."""
     from crossmodal_peft.aggregate import aggregate as collect

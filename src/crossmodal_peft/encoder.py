@@ -1,12 +1,14 @@
 """A pretrained encoder, cut into input embedding | layers | final norm and pooling."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers.utils import logging
 
 from crossmodal_peft import registry
@@ -22,7 +24,12 @@ class Encoder(nn.Module):
     """One Hugging Face model with its family's way to embed inputs, name modules and run a layer.
 
     Attributes: `model`, `family` (a module of `encoders/`), `depth` (layers), `width` (of a token),
-    `output_width` (of the pooled vector).
+    `output_width` (of the pooled vector). A method's `attach` may fill the others:
+
+    - `prompts`: learned tokens (tokens, width) by layer index, in front of the sequence from this layer on;
+    - `penalties`: functions whose scalars are added to the training loss;
+    - `after_step`: functions of (step, all steps), steps from 1, called after each step of the optimiser;
+    - `folds`: functions that replace modules of the training by what they computed; called once, by `fold`.
     """
 
     def __init__(self, model: Any, family: ModuleType, pooling: str):
@@ -33,6 +40,10 @@ class Encoder(nn.Module):
         self.depth = len(self.layers)
         self.width: int = model.config.hidden_size
         self.output_width: int = self.pooling.widths * self.width
+        self.prompts = nn.ParameterDict()
+        self.penalties: list[Callable[[], Tensor]] = []
+        self.after_step: list[Callable[[int, int], None]] = []
+        self.folds: list[Callable[[], None]] = []
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -52,8 +63,20 @@ class Encoder(nn.Module):
         ]
 
     def modules_of(self, roles: list[str], layers: range) -> list[nn.Module]:
-        """The modules of the given roles in the given layers."""
-        return [self.model.get_submodule(name) for name in self.names_of(roles, layers)]
+        """The modules of the given roles in the given layers.
+
+        Raises ValueError that names the role if the layers have no such module.
+        """
+        try:
+            return [self.model.get_submodule(name) for name in self.names_of(roles, layers)]
+        except AttributeError as error:
+            name = type(self.model).__name__
+            raise ValueError(f"{name}: no module for one of the roles {', '.join(roles)}: {error}") from None
+
+    def fold(self) -> None:
+        """Leave only what is saved of a method: its `folds` run, once."""
+        while self.folds:
+            self.folds.pop()()
 
     def start(self, cut: str) -> int:
         """Index of the first layer above a cut (`input` and `embeddings`: 0; `pooled`: depth)."""
@@ -78,13 +101,32 @@ class Encoder(nn.Module):
             if lengths is None
             else torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
         )
-        for layer in self.layers[self.start(start) : self.start(stop)]:
-            hidden = self.family.run_layer(layer, hidden, None if mask is None else mask[:, None, None, :])
+        virtual = 0
+        for index in range(self.start(start), self.start(stop)):
+            if str(index) in self.prompts:
+                hidden = replace_prompt(hidden, virtual, self.prompts[str(index)])
+                virtual = len(self.prompts[str(index)])
+            hidden = self.family.run_layer(self.layers[index], hidden, key_mask(mask, virtual))
+        hidden = hidden[:, virtual:]
         if stop != "pooled":
             return hidden
         for module in self.final_modules():
             hidden = module(hidden)
         return self.pooling.pool(hidden, mask)
+
+
+def replace_prompt(hidden: Tensor, virtual: int, prompt: Tensor) -> Tensor:
+    """Put a prompt (tokens, width) where the first `virtual` tokens of (batch, tokens, width) are."""
+    prompts = prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
+    return torch.cat([prompts, hidden[:, virtual:]], dim=1)
+
+
+def key_mask(mask: Tensor | None, virtual: int) -> Tensor | None:
+    """(batch, 1, 1, virtual + tokens), true where a key may be attended to: virtual tokens always may.
+
+    `mask` (batch, tokens) is true for what is no padding; None: nothing is padding.
+    """
+    return None if mask is None else F.pad(mask, (virtual, 0), value=True)[:, None, None, :]
 
 
 def load_encoder(folder: Path, family: str, pooling: str, kernel: Kernel) -> Encoder:

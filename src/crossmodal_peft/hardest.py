@@ -22,20 +22,19 @@ def hardest_queries(queries: pd.DataFrame, manifests: dict[str, pd.DataFrame]) -
 
 def _of_direction(part: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
     captions = manifest[manifest.modality == "text"].groupby("label")["source"].first()
-    caption = manifest["label"].map(captions)
+    source, caption = manifest["source"].to_numpy(), manifest["label"].map(captions).to_numpy()
     part = part.assign(first=part["retrieved"].str[0])
-    ranks = part.groupby("query")["first_rank"].mean()
-    worst = ranks.sort_values(ascending=False, kind="stable").head(PER_DIRECTION)
+    worst = part.groupby("query")["first_rank"].mean().sort_values(ascending=False, kind="stable")
     rows = []
-    for query, rank in worst.items():
+    for query in worst.index[:PER_DIRECTION].to_list():
         firsts = part.loc[part["query"] == query, "first"].value_counts(normalize=True)
-        instead = firsts.index[0]
+        instead = int(firsts.index[0])
         rows.append(
             {
-                "query": manifest.source[query],
+                "query": source[query],
                 "caption": caption[query],
-                "mean_rank": rank,
-                "instead": manifest.source[instead],
+                "mean_rank": worst[query],
+                "instead": source[instead],
                 "instead_caption": caption[instead],
                 "share": firsts.iloc[0],
             }

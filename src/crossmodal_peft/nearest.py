@@ -18,8 +18,8 @@ from crossmodal_peft.scoring import (
 )
 
 # Scores in a tile: wide tiles, because selecting the best k of a row has a cost per row.
-CPU_TILE, GPU_TILE = 2**20, 2**27
-CPU_TILE_WIDTH, GPU_TILE_WIDTH = 2**13, 2**16
+CPU_TILE, GPU_TILE = 2**19, 2**27
+CPU_TILE_WIDTH, GPU_TILE_WIDTH = 2**12, 2**16
 # From this many candidates per wanted item a tile is scored exactly as a whole.
 CROWDED = 8
 

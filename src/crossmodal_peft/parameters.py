@@ -1,36 +1,29 @@
 """Parameters of every method at the paper's scale, counted exactly without weights."""
 
 import pandas as pd
-import torch
 
-from crossmodal_peft.encoder import build_encoder
+from crossmodal_peft.budget import count, fit
 from crossmodal_peft.schema import MethodSettings, Modality
 from crossmodal_peft.settings import EncoderSettings
-from crossmodal_peft.towers import build_towers, count_parameters
 
 
 def count_on_meta(
     methods: dict[str, MethodSettings], encoders: dict[Modality, EncoderSettings], width: int
 ) -> pd.DataFrame:
-    """Build the towers on the "meta" device, where tensors have shapes but no values, and count.
+    """Count the parameters of every method, at the size that a budget allows where it has one.
 
-    `encoders`: by modality. Returns a row for each method: method, total, trainable, method_parameters (in
-    the encoders), projection_parameters (with the temperature).
+    `encoders`: by modality. Returns a row for each method: method, size and budget (as `described`), total,
+    trainable, method_parameters (in the encoders), projection_parameters (with the temperature).
     """
     rows = []
     for name, tuning in methods.items():
-        with torch.device("meta"):
-            towers = build_towers(
-                lambda m: build_encoder(encoders[m].family, encoders[m].pooling, encoders[m].architecture),
-                tuning,
-                list(encoders),
-                width,
-                temperature=1.0,
-            )
-        counts = count_parameters(towers)
+        fitted = fit(tuning, encoders)
+        counts = count(fitted, encoders, width)
         rows.append(
             {
                 "method": name,
+                "size": fitted.described_size,
+                "budget": fitted.budget,
                 "total": counts["total"],
                 "trainable": counts["trainable"],
                 "method_parameters": counts["method"],

@@ -15,25 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crossmodal_peft.counting import count_tile
 from crossmodal_peft.relevance import Relevance
-from crossmodal_peft.scoring import (
-    error_bounds,
-    exact_products,
-    exact_scores,
-    full_float32,
-    prepare_both,
-    reaching,
-)
+from crossmodal_peft.scoring import error_bounds, exact_scores, full_float32, prepare_both
 
 # Scores in a tile. On a CPU 4 MB of scores and as much scratch stay in the cache, where comparing with a
 # threshold costs a fortieth of the product; a GPU wants few, large kernels.
 CPU_TILE, GPU_TILE = 2**20, 2**27
 CPU_TILE_WIDTH, GPU_TILE_WIDTH = 512, 2**14
-# Up to this many relevant items per query comparing with each is cheaper than sorting the tile.
-MOST_COMPARISONS = 8
-# While the items that reach a query's lowest relevant one, times the relevant items, stay below this share of
-# the tile, looking at each of them is cheaper than passing over the tile.
-FEW = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -95,8 +84,7 @@ def rank(
 
     Raises:
         ValueError: shapes that do not fit each other or the relevance, or an embedding that is NaN, infinite
-            or
-            zero; the message names the item.
+            or zero; the message names the item.
         RuntimeError: the float32 products of this device are less exact than IEEE arithmetic allows.
     """
     _check_sizes(queries, gallery, relevance)
@@ -139,10 +127,8 @@ def _tile_shape(block: int | None, most_relevant: int, device: torch.device) -> 
 def _by_difficulty(relevance: Relevance, scores: Tensor, norms: Tensor) -> Tensor:
     """Query rows that have relevant items, by the cosine of the lowest: queries of a tile should be alike."""
     rows = np.flatnonzero(relevance.counts)
-    lowest = (
-        np.minimum.reduceat(np.append(scores.cpu().numpy(), 0), relevance.offsets[rows])
-        / norms.cpu().numpy()[rows]
-    )
+    lowest = np.minimum.reduceat(scores.cpu().numpy(), relevance.offsets[rows]) if len(rows) else rows
+    lowest = lowest / norms.cpu().numpy()[rows]
     return torch.from_numpy(rows[np.argsort(lowest, kind="stable")]).to(scores.device)
 
 
@@ -163,7 +149,7 @@ def _count_block(
 ) -> Tensor:
     """(2, pairs) int64: irrelevant items above and tied, for a block of queries against the whole gallery."""
     total = torch.zeros((2, *thresholds.scores.shape), dtype=torch.int64, device=queries.device)
-    buffer = torch.empty((len(queries), min(width, len(gallery))), device=queries.device)
+    buffer = queries.new_empty((len(queries), min(width, len(gallery))))
     edges = torch.arange(0, len(gallery) + width, width, device=queries.device)
     splits = torch.searchsorted(thresholds.items_ascending, edges).tolist()
     for tile, part in enumerate(torch.split(gallery, width)):
@@ -174,7 +160,7 @@ def _count_block(
         exact = thresholds.scores[own[0], thresholds.slot[inside]]
         _check_products(products[own], exact, bound[own[0], 0])
         products[own] = -torch.inf
-        total += _count_tile(products, queries, part, thresholds.scores, bound, own)
+        total += count_tile(products, queries, part, thresholds.scores, bound, own)
     return total[:, thresholds.row, thresholds.slot]
 
 
@@ -182,91 +168,3 @@ def _check_products(products: Tensor, exact: Tensor, bound: Tensor) -> None:
     """Refuse products that break the error bound, as with TF32 forced from outside: counts would be wrong."""
     if bool(((products - exact).abs() > bound).any()):
         raise RuntimeError("float32 products here are less exact than float32 allows; is TF32 forced on?")
-
-
-def _count_tile(
-    products: Tensor,
-    queries: Tensor,
-    gallery: Tensor,
-    thresholds: Tensor,
-    bound: Tensor,
-    own: tuple[Tensor, Tensor],
-) -> Tensor:
-    """(2, rows, slots) int64: items of one tile above and tied with each threshold.
-
-    Args:
-        products: (rows, columns) float32 scores, -inf at the relevant items.
-        queries, gallery: (rows, d) and (columns, d) grid embeddings of the tile.
-        thresholds: (rows, slots) float64 exact scores of the relevant items.
-        bound: (rows, 1) float64 error bound of `products`.
-        own: (row, column) of the relevant items inside the tile.
-    """
-    low, high = (thresholds - bound).float(), (thresholds + bound).float()
-    floor = low.amin(dim=1, keepdim=True)
-    some = products[::16]
-    if torch.count_nonzero(some >= floor[::16]) * low.shape[1] <= FEW * some.numel():
-        # The usual tile of a trained model, as every 16th row tells.
-        above, row, slot, column = _compare_few(products, floor, low, high)
-    else:
-        above, at_least = _compare(products, low, high)
-        if torch.count_nonzero(at_least > above) > len(queries):
-            return _count_exactly(queries, gallery, thresholds, own)
-        row, slot, column = _near(products, low, high, at_least > above)
-    scores, threshold = exact_scores(queries, gallery, row, column), thresholds[row, slot]
-    above.index_put_((row, slot), (scores > threshold).long(), accumulate=True)
-    tied = torch.zeros_like(above)
-    tied.index_put_((row, slot), (scores == threshold).long(), accumulate=True)
-    return torch.stack([above, tied])
-
-
-def _count_exactly(
-    queries: Tensor, gallery: Tensor, thresholds: Tensor, own: tuple[Tensor, Tensor]
-) -> Tensor:
-    """As `_count_tile`, but all scored exactly: for tiles full of near ties, as of a constant scorer."""
-    exact = exact_products(queries, gallery)
-    exact[own] = -torch.inf
-    above, at_least = _compare(exact, thresholds, thresholds)
-    return torch.stack([above, at_least - above])
-
-
-def _near(products: Tensor, low: Tensor, high: Tensor, some: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(row, slot, column) of the scores from `low` to `high`; `some` (rows, slots) says where any are."""
-    rows, slots = torch.nonzero(some, as_tuple=True)
-    candidates = products[rows]
-    near = (candidates >= low[rows, slots, None]) & (candidates <= high[rows, slots, None])
-    pair, column = torch.nonzero(near, as_tuple=True)
-    return rows[pair], slots[pair], column
-
-
-def _compare_few(
-    products: Tensor, floor: Tensor, low: Tensor, high: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """How many scores exceed `high` (rows, slots), and (row, slot, column) of those from `low` to `high`."""
-    row, column = reaching(products, floor)
-    scores = products[row, column, None]
-    over = scores > high[row]
-    above = torch.zeros(low.shape, dtype=torch.int64, device=low.device).index_add_(0, row, over.long())
-    item, slot = torch.nonzero((scores >= low[row]) & ~over, as_tuple=True)
-    return above, row[item], slot, column[item]
-
-
-def _compare(scores: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """(rows, slots) each: how many scores of the row exceed `high`, and how many reach `low`."""
-    if low.shape[1] > MOST_COMPARISONS:
-        ordered, width = _sort_rows(scores), scores.shape[1]
-        above = width - torch.searchsorted(ordered, high, right=True)
-        return above, width - torch.searchsorted(ordered, low)
-    # Ones and zeros written as floats and summed: three times faster on a CPU than a Boolean mask and its
-    # count, and exact below 2^24 columns.
-    ones = torch.empty_like(scores)
-    columns = range(low.shape[1])
-    counts_above = [torch.gt(scores, high[:, j, None], out=ones).sum(dim=1) for j in columns]
-    counts_reach = [torch.ge(scores, low[:, j, None], out=ones).sum(dim=1) for j in columns]
-    return torch.stack(counts_above, dim=1).long(), torch.stack(counts_reach, dim=1).long()
-
-
-def _sort_rows(scores: Tensor) -> Tensor:
-    """Ascending rows; NumPy sorts 8 to 40 times faster than torch on a CPU."""
-    if scores.device.type == "cpu":
-        return torch.from_numpy(np.sort(scores.numpy(), axis=1))
-    return torch.sort(scores, dim=1).values

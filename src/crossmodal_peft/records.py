@@ -1,12 +1,16 @@
-"""The JSON files of a cell: `cell.json` beside its weights, `record.json` among the results."""
+"""The JSON files of a cell: `cell.json`, which vouches for the weights beside it, and `record.json`."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from crossmodal_peft.download import sha256
 from crossmodal_peft.files import whole
-from crossmodal_peft.schema import Strict
+from crossmodal_peft.schema import Modality, Strict
 from crossmodal_peft.settings import Cell
+
+CELL_FILE = "cell.json"
+WEIGHTS = "weights.safetensors"
 
 
 class CellFile(Strict):
@@ -19,14 +23,37 @@ class CellFile(Strict):
     provenance: dict[str, Any]
 
 
+def check_weights(folder: Path, file: CellFile) -> None:
+    """Raise ValueError if a checkpoint's weights are not those that its `cell.json` describes."""
+    if sha256(folder / WEIGHTS) != file.weights_sha256:
+        raise ValueError(
+            f"{folder / WEIGHTS}: is not what {folder / CELL_FILE} describes; train the cell again"
+        )
+
+
+def check_bases(file: CellFile, encoders: dict[Modality, Path]) -> None:
+    """Raise ValueError if an encoder's weights are not those on which the cell was trained."""
+    inputs: dict[str, Any] = file.provenance["inputs"]
+    for modality in file.cell.encoders:
+        weights = encoders[modality] / "model.safetensors"
+        expected, found = inputs[f"{modality} encoder"], sha256(weights)
+        if found != expected:
+            raise ValueError(
+                f"{weights}: {file.cell.name} was trained on other {modality} weights "
+                f"(sha256 {expected[:12]}…, these are {found[:12]}…)"
+            )
+
+
 def record(file: CellFile, metrics: dict[str, Any], checkpoint_bytes: int) -> dict[str, Any]:
     """The record of an evaluated cell: everything that tables read, and where it comes from."""
+    tuning = file.cell.tuning
     return {
         "dataset": file.cell.dataset,
         "method": file.cell.method,
         "seed": file.cell.seed,
         "status": "complete",
         "metrics": metrics,
+        "tuning": {"size": tuning.described_size, "budget": tuning.budget, "tuned": tuning.tuned},
         "parameters": file.parameters,
         "training": file.training,
         "checkpoint_bytes": checkpoint_bytes,

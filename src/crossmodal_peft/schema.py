@@ -1,8 +1,8 @@
 """Building blocks of the settings that datasets and methods extend. Loads no torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 Modality = Literal["text", "image", "audio"]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -40,6 +40,10 @@ class Last(Strict):
 Layers = Literal["all"] | Last
 
 
+# Trainable parameters in the encoders: a count, or a share of all that the encoders have, such as 0.5%.
+Budget = PositiveInt | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")]
+
+
 class MethodSettings(Strict):
     """What every method has; a method adds its own keys in its file."""
 
@@ -51,6 +55,66 @@ class MethodSettings(Strict):
     layers: Layers | dict[Modality, Layers] = Field(
         "all", description="Layers it acts on, or one entry per modality."
     )
+
+    by_modality: dict[Modality, dict[str, Any]] = Field(
+        {}, description="Keys that are different in one modality's encoder, for example another size."
+    )
+    budget: Budget | None = Field(
+        None, description="Instead of a size: what it may train in the encoders, for example 0.5% or 200000."
+    )
+    tuned: bool = Field(
+        False, description="Whether the learning rate was chosen on validation; else it is a default."
+    )
+
+    @model_validator(mode="after")
+    def _fit_every_modality(self) -> Self:
+        for modality, changes in self.by_modality.items():
+            common = set(changes) & set(MethodSettings.model_fields)
+            if common:
+                raise ValueError(f"by_modality.{modality}: {', '.join(sorted(common))} cannot differ here")
+            self.of(modality)
+        return self
+
+    @model_validator(mode="after")
+    def _have_a_size_for_the_budget(self) -> Self:
+        if self.budget is not None and self.size_key is None:
+            raise ValueError(
+                f"budget: {getattr(self, 'type', self.kind)} has no size that a budget could set"
+            )
+        return self
+
+    @property
+    def size_key(self) -> str | None:
+        """The key that sets how many parameters it trains, `options.r` for example; None: there is none."""
+        return None
+
+    @property
+    def size(self) -> int | None:
+        """The value of the size key."""
+        value: Any = self
+        for step in (self.size_key or "").split("."):
+            value = value.get(step) if isinstance(value, dict) else getattr(value, step, None)
+        return value
+
+    @property
+    def described_size(self) -> str | None:
+        """For people: `r = 8`."""
+        return None if self.size is None else f"{(self.size_key or '').split('.')[-1]} = {self.size}"
+
+    def sized(self, size: int) -> Self:
+        """The same settings at another size."""
+        outer, _, inner = (self.size_key or "").rpartition(".")
+        changes = {outer: getattr(self, outer) | {inner: size}} if outer else {inner: size}
+        return type(self).model_validate(self.model_dump() | changes)
+
+    def of(self, modality: Modality) -> Self:
+        """The settings in one modality's encoder; of `options` and the like, single keys may differ."""
+        own = self.model_dump(exclude={"by_modality"})
+        changes = {
+            key: own[key] | value if isinstance(own.get(key), dict) and isinstance(value, dict) else value
+            for key, value in self.by_modality.get(modality, {}).items()
+        }
+        return type(self).model_validate(own | changes)
 
     def reach(self, modality: Modality) -> Layers | None:
         """The layers it acts on in the encoder of a modality; None if it leaves that encoder alone."""

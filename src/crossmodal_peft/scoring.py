@@ -62,8 +62,7 @@ def prepare(embeddings: Tensor, side: str, ids: Sequence | None = None) -> Embed
     if ids is not None and len(ids) != len(embeddings):
         raise ValueError(f"{len(ids)} {side} ids for {len(embeddings)} embeddings")
     values = embeddings.detach().float()
-    least, most = torch.aminmax(values, dim=1)
-    peaks = torch.maximum(-least, most).cpu().numpy()
+    peaks = torch.maximum(-values.amin(dim=1), values.amax(dim=1)).cpu().numpy()
     _refuse_unusable(peaks, side, ids)
     dimension_bits = (values.shape[1] - 1).bit_length()
     bits = (EXACT_SUM_BITS - dimension_bits) // 2

@@ -12,7 +12,7 @@ from crossmodal_peft.download import fetch_wheel, sha256, verify
 from crossmodal_peft.files import whole
 from crossmodal_peft.layout import RECEIPT, Layout
 from crossmodal_peft.provenance import provenance
-from crossmodal_peft.records import CellFile, record, write_json
+from crossmodal_peft.records import CELL_FILE, WEIGHTS, CellFile, check_weights, record, write_json
 from crossmodal_peft.schema import DatasetSettings
 from crossmodal_peft.settings import Carrier, Cell, EncoderSettings
 
@@ -77,8 +77,10 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     import torch
 
     from crossmodal_peft import checkpoint, hardware
+    from crossmodal_peft.budget import fit_cell
     from crossmodal_peft.embed import embed_split
     from crossmodal_peft.examples import open_activations, read_manifest
+    from crossmodal_peft.export import save_peft_adapters
     from crossmodal_peft.galleries import save_galleries
     from crossmodal_peft.towers import count_parameters
     from crossmodal_peft.train import train
@@ -87,9 +89,10 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     torch.use_deterministic_algorithms(True)
     device = hardware.resolve_device()
     precision = hardware.resolve_precision(cell.train.precision, device)
-    folders = layout.folders(cell.data)
+    folders: dict[Any, Path] = layout.folders(cell.data)
     for folder in folders.values():
         check_receipt(folder)
+    cell = fit_cell(cell, folders)
     manifest = read_manifest(layout.manifest(cell.dataset))
     activations = {
         m: open_activations(path, manifest, m, cell.tuning.cut(m)) for m, path in layout.arrays(cell).items()
@@ -98,19 +101,21 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     towers = checkpoint.load_towers(cell, folders, kernel).to(device)
     trained = train(towers, cell, manifest, activations, report=lambda line: print(line, flush=True))
     out = layout.checkpoint(cell.name)
-    checkpoint.save_weights(out / "weights.safetensors", trained.weights)
+    checkpoint.save_weights(out / WEIGHTS, trained.weights)
+    if cell.tuning.kind == "peft_library":
+        save_peft_adapters(cell, folders, trained.weights, out / "peft")
     splits = {s: embed_split(towers, manifest, activations, s, precision) for s in ("validation", "test")}
     save_galleries(out / "embeddings.safetensors", splits)
     with whole(layout.run(cell.name) / "history.csv") as path:
         trained.history.to_csv(path, index=False, float_format="%.6g")
     how = {"device": device.type, "precision": str(precision), "kernel": kernel}
-    write_json(out / "cell.json", _cell_file(cell, layout, count_parameters(towers), trained.costs, how))
+    write_json(out / CELL_FILE, _cell_file(cell, layout, count_parameters(towers), trained.costs, how))
 
 
 def _cell_file(
     cell: Cell, layout: Layout, parameters: dict[str, int], costs: dict[str, float], how: dict[str, str]
 ) -> dict[str, Any]:
-    weights = layout.checkpoint(cell.name) / "weights.safetensors"
+    weights = layout.checkpoint(cell.name) / WEIGHTS
     inputs = {"manifest": layout.manifest(cell.dataset)}
     inputs |= {f"{modality} activations": path for modality, path in layout.arrays(cell).items()}
     inputs |= {
@@ -152,13 +157,11 @@ def read_cell(name: str, layout: Layout) -> tuple[CellFile, Path]:
     Raises ValueError if there is none, or the weights are not those that it describes.
     """
     folder = layout.checkpoint(name)
-    if not (folder / "cell.json").exists():
-        raise ValueError(f"{folder}: no trained cell; train it with: snakemake {folder / 'cell.json'}")
-    file = CellFile.model_validate_json((folder / "cell.json").read_text())
-    weights = folder / "weights.safetensors"
-    if sha256(weights) != file.weights_sha256:
-        raise ValueError(f"{weights}: is not what {folder / 'cell.json'} describes; train the cell again")
-    return file, weights
+    if not (folder / CELL_FILE).exists():
+        raise ValueError(f"{folder}: no trained cell; train it with: snakemake {folder / CELL_FILE}")
+    file = CellFile.model_validate_json((folder / CELL_FILE).read_text())
+    check_weights(folder, file)
+    return file, folder / WEIGHTS
 
 
 def write_queries(path: Path, name: str, directions: dict[str, Any]) -> None:
@@ -188,6 +191,14 @@ def compare_all(query_files: list[Path], layout: Layout) -> None:
     for name, table in tables.items():
         with whole(layout.results / f"{name}.csv") as path:
             table.to_csv(path, index=False, float_format="%.6g")
+
+
+def merge_cell(name: str, out: Path, layout: Layout) -> None:
+    """Fold a trained cell into plain Hugging Face folders of its encoders."""
+    from crossmodal_peft.export import merge_checkpoint
+
+    file, _ = read_cell(name, layout)
+    merge_checkpoint(layout.checkpoint(name), layout.folders(file.cell.data), out)
 
 
 def check_receipt(folder: Path) -> None:

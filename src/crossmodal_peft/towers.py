@@ -1,8 +1,7 @@
 """The trainable whole: an encoder and a projection for each modality, and one temperature."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +33,10 @@ class Tower(nn.Module):
 class Towers(nn.Module):
     """All towers of a cell."""
 
-    def __init__(self, towers: Mapping[Modality, Tower], temperature: float):
+    def __init__(self, towers: dict[Modality, Tower], temperature: float):
         super().__init__()
         self.towers = nn.ModuleDict({str(modality): tower for modality, tower in towers.items()})
+        self.encoders = [tower.encoder for tower in towers.values()]
         self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
     def embed(self, modality: str, activations: Tensor, lengths: Tensor | None) -> Tensor:
@@ -51,6 +51,22 @@ class Towers(nn.Module):
         """What similarities are multiplied with: at most 100."""
         return self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
 
+    def penalty(self) -> Tensor:
+        """What the methods add to the loss of a training step; 0 for most."""
+        penalties = [penalty() for encoder in self.encoders for penalty in encoder.penalties]
+        return torch.stack(penalties).sum() if penalties else torch.zeros((), device=self.logit_scale.device)
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Tell the methods that the optimiser has made this step (from 1) of so many."""
+        for encoder in self.encoders:
+            for act in encoder.after_step:
+                act(step, steps)
+
+    def fold(self) -> None:
+        """Replace what methods need in training only by what it computed; then `trained` is what is saved."""
+        for encoder in self.encoders:
+            encoder.fold()
+
     def trained(self) -> dict[str, nn.Parameter]:
         """The parameters that train, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
@@ -59,7 +75,7 @@ class Towers(nn.Module):
 def build_towers(
     load: Callable[[Modality], Encoder],
     tuning: MethodSettings,
-    modalities: list[Modality],
+    modalities: Sequence[Modality],
     width: int,
     temperature: float,
 ) -> Towers:
@@ -72,10 +88,16 @@ def build_towers(
     towers = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}
     for modality, encoder in encoders.items():
         if tuning.cut(modality) != "pooled":
-            reach: Any = tuning.reach(modality)
-            first = 0 if reach == "all" else max(0, encoder.depth - reach.last)
-            attach(encoder, range(first, encoder.depth), tuning)
+            attach(encoder, adapted_layers(tuning, modality, encoder.depth), tuning.of(modality))
     return Towers(towers, temperature)
+
+
+def adapted_layers(tuning: MethodSettings, modality: Modality, depth: int) -> range:
+    """Indices of the layers that a method acts on in the encoder of a modality, of so many layers."""
+    reach = tuning.reach(modality)
+    if reach is None:
+        return range(depth, depth)
+    return range(0 if reach == "all" else max(0, depth - reach.last), depth)
 
 
 def count_parameters(towers: Towers) -> dict[str, int]:

@@ -54,7 +54,7 @@ def train(
     began, stepping = time.perf_counter(), 0.0
     for epoch in range(1, settings.epochs + 1):
         epoch_began = time.perf_counter()
-        loss = train_epoch(towers, examples, cell, rng, optimizer, schedule, precision)
+        loss = train_epoch(towers, examples, cell, rng, optimizer, schedule, precision, epoch)
         stepping += time.perf_counter() - epoch_began
         if not math.isfinite(loss):
             raise FloatingPointError(
@@ -74,6 +74,7 @@ def train(
         )
         report(progress(cell, history))
     towers.load_state_dict(best, strict=False)
+    towers.fold()
     items: float = (
         settings.epochs * examples.steps(settings.batch_size) * min(settings.batch_size, len(examples))
     )
@@ -84,7 +85,8 @@ def train(
         "epochs": settings.epochs,
         **best_epoch(history),
     }
-    return Trained(best, pd.DataFrame(history), costs)
+    weights = {name: p.detach().cpu().clone() for name, p in towers.trained().items()}
+    return Trained(weights, pd.DataFrame(history), costs)
 
 
 def train_epoch(
@@ -95,9 +97,11 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     precision: torch.dtype,
+    epoch: int,
 ) -> float:
-    """One pass over the items in a random order; returns the mean loss."""
+    """The pass number `epoch` (from 1) over the items in a random order; returns the mean loss."""
     towers.train()
+    steps = examples.steps(cell.train.batch_size)
     losses = []
     for items in examples.epoch(cell.train.batch_size, rng):
         labels = torch.from_numpy(examples.labels[items])
@@ -105,6 +109,7 @@ def train_epoch(
             train_step(towers, examples.draw(items, rng), labels, optimizer, cell.train.clip_norm, precision)
         )
         schedule.step()
+        towers.after_step((epoch - 1) * steps + len(losses), cell.train.epochs * steps)
     return float(np.mean(losses))
 
 
@@ -116,13 +121,13 @@ def train_step(
     clip_norm: float,
     precision: torch.dtype,
 ) -> float:
-    """One step on a batch of (activations, lengths) by modality; returns the loss before the step."""
+    """One step on a batch of (activations, lengths) by modality; returns its loss, without penalties."""
     device = next(towers.parameters()).device
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         embeddings = {modality: towers.embed(modality, *inputs) for modality, inputs in batch.items()}
     loss = contrastive_loss(embeddings, labels.to(device), towers.scale)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    (loss + towers.penalty()).backward()
     nn.utils.clip_grad_norm_(towers.trained().values(), clip_norm)
     optimizer.step()
     return loss.item()

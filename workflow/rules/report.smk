@@ -2,6 +2,12 @@
 
 AGGREGATED = [LAYOUT.results / f"{name}.csv" for name in ("quality", "costs", "histories")]
 COMPARED = [LAYOUT.results / f"{name}.csv" for name in ("significance", "intervals", "hardest")]
+# Without methods at a budget there are no lines to draw against it.
+PLOTS = [
+    name
+    for name in registry.names("plots")
+    if name != "recall_against_budget" or any(SETTINGS.methods[m].budget for m in SETTINGS.matrix.methods)
+]
 PAPER_SCALE = LAYOUT.results / "paper_scale.csv"
 
 
@@ -33,15 +39,15 @@ rule compare_methods:
 
 rule count_at_paper_scale:
     input:
-        code("parameters", "towers"),
-        code(*sorted({f"methods/{SETTINGS.methods[name].kind}" for name in SETTINGS.matrix.methods})),
+        code("parameters", "budget", "encoder", "towers"),
+        code(*sorted({f"methods/{tuning.kind}" for tuning in SETTINGS.methods.values()})),
     output:
         PAPER_SCALE,
     params:
         settings=json.dumps(
             {
                 "methods": {
-                    name: SETTINGS.methods[name].model_dump(mode="json") for name in SETTINGS.matrix.methods
+                    name: tuning.model_dump(mode="json") for name, tuning in SETTINGS.methods.items()
                 },
                 "encoders": {
                     m: SETTINGS.encoders[name].model_dump(mode="json")

@@ -23,7 +23,17 @@ rule train:
             "checkpoint",
             "hardware",
         ),
-        code("encoder", "attention", "pooling", "evaluate", "ranking", "relevance", "scoring"),
+        code(
+            "budget",
+            "export",
+            "encoder",
+            "attention",
+            "pooling",
+            "evaluate",
+            "ranking",
+            "relevance",
+            "scoring",
+        ),
         lambda w: family_code(w.dataset),
         lambda w: code(f"methods/{cell_of(w).tuning.kind}"),
     output:

@@ -19,6 +19,8 @@ ROLES = {
     "attention_output": "attention.o_proj",
     "feed_forward_in": "mlp.fc1",
     "feed_forward_out": "mlp.fc2",
+    "attention_norm": "layernorm_before",
+    "feed_forward_norm": "layernorm_after",
 }
 
 

@@ -18,6 +18,8 @@ ROLES = {
     "attention_output": "attention.output.dense",
     "feed_forward_in": "intermediate.dense",
     "feed_forward_out": "output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "feed_forward_norm": "output.LayerNorm",
 }
 
 

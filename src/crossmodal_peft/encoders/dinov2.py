@@ -21,6 +21,8 @@ ROLES = {
     "attention_output": "attention.output.dense",
     "feed_forward_in": "mlp.fc1",
     "feed_forward_out": "mlp.fc2",
+    "attention_norm": "norm1",
+    "feed_forward_norm": "norm2",
 }
 
 

@@ -20,6 +20,8 @@ ROLES = {
     "attention_output": "self_attn.out_proj",
     "feed_forward_in": "fc1",
     "feed_forward_out": "fc2",
+    "attention_norm": "self_attn_layer_norm",
+    "feed_forward_norm": "final_layer_norm",
 }
 SAMPLE_RATE = 16_000
 

@@ -1,12 +1,29 @@
-"""Any method of the peft library that acts on linear layers: its type and its own keywords."""
+"""Any method of the peft library that acts on linear layers or norms: its type and its own keywords."""
 
-from typing import Any, Literal
+import difflib
+from contextlib import nullcontext
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat, model_validator
 
+from crossmodal_peft.peft_signatures import options_by_type
 from crossmodal_peft.schema import MethodSettings
 
-Role = Literal["query", "key", "value", "attention_output", "feed_forward_in", "feed_forward_out"]
+Linear = Literal["query", "key", "value", "attention_output", "feed_forward_in", "feed_forward_out"]
+Norm = Literal["attention_norm", "feed_forward_norm"]
+
+# Types that have target modules, but not of an encoder's kind.
+REFUSED = {
+    "ADAPTION_PROMPT": "works in Llama and Mistral decoders only",
+    "POLY": "needs task ids with every input",
+    "SHADOW": "needs a second model beside the encoder",
+    "TRAINABLE_TOKENS": "trains rows of a token embedding, which lies below every cut",
+}
+# The option that grows with the parameters, for types whose count has no further conditions.
+SIZES = {"LORA": "r", "LOHA": "r", "LOKR": "r", "HRA": "r", "VERA": "r", "FOURIERFT": "n_frequency"}
+ALPHAS = {"LORA": "lora_alpha", "LOHA": "alpha", "LOKR": "alpha"}
+# Options that attach sets itself.
+OWN = {"target_modules", "feedforward_modules", "total_step", "peft_type", "inference_mode"}
 
 
 class Settings(MethodSettings):
@@ -14,24 +31,122 @@ class Settings(MethodSettings):
 
     kind: Literal["peft_library"]
     type: str = Field(description="Name in peft.PeftType, for example LORA.")
-    target: list[Role] = Field(["query", "value"], description="Linear layers that it acts on.", min_length=1)
+    target: list[Linear | Norm] = Field(
+        ["query", "value"], description="Linear layers, for LN_TUNING norms, that it acts on.", min_length=1
+    )
     options: dict[str, Any] = Field({}, description="Keywords of the method's configuration class in peft.")
+
+    alpha_over_rank: PositiveFloat | None = Field(
+        None, description="Sets the option lora_alpha (or alpha) as a multiple of r, whatever r becomes."
+    )
+
+    @property
+    def size_key(self) -> str | None:
+        """The option that a budget sets; None for types without one, or where it has other conditions."""
+        return f"options.{SIZES[self.type]}" if self.type in SIZES else None
+
+    @model_validator(mode="after")
+    def _fit_the_library(self) -> Self:
+        mistake = mistake_in(self.type, list(self.target), self.options)
+        if mistake:
+            raise ValueError(mistake)
+        if self.alpha_over_rank is not None:
+            if self.type not in ALPHAS or ALPHAS[self.type] in self.options:
+                raise ValueError(f"alpha_over_rank: {self.type} has no alpha, or its options set it already")
+            if "r" not in self.options and self.budget is None:
+                raise ValueError("alpha_over_rank: the options must give r")
+        return self
+
+
+def mistake_in(kind: str, target: list[str], options: dict[str, Any]) -> str | None:
+    """One line that says why peft cannot do this, or None. Loads neither peft nor torch."""
+    types = {name: known for name, known in options_by_type().items() if "target_modules" in known}
+    if kind in REFUSED:
+        return f"type: {kind} {REFUSED[kind]}"
+    if kind not in types:
+        usable = ", ".join(sorted(types.keys() - REFUSED.keys()))
+        return f"type: {kind!r} is no type of peft that acts on modules of an encoder; there are: {usable}"
+    norms = {"attention_norm", "feed_forward_norm"} & set(target)
+    if kind == "LN_TUNING" and norms != set(target):
+        return "target: LN_TUNING acts on attention_norm and feed_forward_norm only"
+    if kind != "LN_TUNING" and norms:
+        return f"target: {kind} acts on linear layers, not on {', '.join(sorted(norms))}"
+    for option in options:
+        if option in OWN:
+            return f"options.{option}: follows from target, layers and train; it cannot be set"
+        if option not in types[kind]:
+            close = difflib.get_close_matches(option, types[kind], 1)
+            return f"options.{option}: {kind} has no such option" + (
+                f" (did you mean {close[0]}?)" if close else ""
+            )
+    return None
 
 
 def attach(encoder: Any, layers: range, settings: Settings) -> None:
     """Let peft insert its modules into the encoder, in place.
 
-    Raises ValueError if peft does not know the type, or the type does not know a keyword.
+    Raises ValueError if the encoder lacks a role, or peft refuses a value of an option for it.
     """
-    from peft import inject_adapter_in_model
+    import torch
+    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+
+    tuner_class: Any = PEFT_TYPE_TO_TUNER_MAPPING[settings.type]  # type: ignore[index]
+    # BOFT reads values while it builds its permutations: tensors on "meta", where we only count, have none.
+    with torch.device("cpu") if settings.type == "BOFT" else nullcontext():
+        # Not `inject_adapter_in_model`, which refuses VeRA: its shared projections live on in its layers.
+        tuner = tuner_class(encoder.model, configuration(encoder, layers, settings), adapter_name="default")
+    if settings.type == "ADALORA":
+        follow_adalora(encoder, tuner)
+
+
+def configuration(encoder: Any, layers: range, settings: Settings) -> Any:
+    """The peft configuration of a method in the given layers of an encoder.
+
+    Raises ValueError if the encoder lacks a role, or if peft refuses a value of an option.
+    """
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-    types = {str(key.value): config for key, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-    if settings.type not in types:
-        raise ValueError(f"peft has no type {settings.type!r}; it has: {', '.join(sorted(types))}")
-    unknown = sorted(set(settings.options) - set(types[settings.type].__dataclass_fields__))
-    if unknown:
-        raise ValueError(f"{settings.type} of peft has no option {', '.join(unknown)}")
-    targets = encoder.names_of(settings.target, layers)
-    options: dict[str, Any] = {"target_modules": targets, **settings.options}
-    inject_adapter_in_model(types[settings.type](**options), encoder.model)
+    encoder.modules_of(settings.target, layers)
+    options: dict[str, Any] = {"target_modules": encoder.names_of(settings.target, layers)}
+    if settings.type == "IA3":
+        # IA3 rescales what enters the feed-forward block's second layer, and what leaves the other layers.
+        inner = [role for role in settings.target if role == "feed_forward_out"]
+        options["feedforward_modules"] = encoder.names_of(inner, layers)
+    if settings.type == "ADALORA":
+        # peft wants a number now; `follow_adalora` sets the true one when the training knows it.
+        options["total_step"] = 10**9
+    if settings.alpha_over_rank is not None:
+        options[ALPHAS[settings.type]] = settings.alpha_over_rank * settings.options["r"]
+    try:
+        return PEFT_TYPE_TO_CONFIG_MAPPING[settings.type](**options, **settings.options)  # type: ignore[index]
+    except TypeError as error:
+        raise ValueError(f"{settings.type}: {error}") from None
+
+
+def follow_adalora(encoder: Any, tuner: Any) -> None:
+    """Prune ranks after every step, and add the penalty on rows of P and Q that are not orthogonal.
+
+    The schedule runs over all steps of the training (AdaLoRA, Zhang et al. 2023, 2303.10512, section 3).
+    Raises ValueError if `target_r` is not below `init_r`: there would be nothing to prune.
+    """
+    import torch
+
+    config = tuner.peft_config["default"]
+    if config.target_r >= config.init_r:
+        raise ValueError(f"ADALORA: target_r {config.target_r} must be below init_r {config.init_r}")
+    factors = [
+        parameter.T if "lora_B" in name else parameter
+        for name, parameter in encoder.model.named_parameters()
+        if "lora_A" in name or "lora_B" in name
+    ]
+
+    def penalty() -> Any:
+        gaps = [(rows @ rows.T - torch.eye(len(rows), device=rows.device)).norm() for rows in factors]
+        return config.orth_reg_weight * torch.stack(gaps).mean()
+
+    def prune(step: int, steps: int) -> None:
+        config.total_step = steps
+        tuner.update_and_allocate(step)
+
+    encoder.penalties.append(penalty)
+    encoder.after_step.append(prune)

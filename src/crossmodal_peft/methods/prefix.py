@@ -4,7 +4,13 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from crossmodal_peft.schema import MethodSettings
+from crossmodal_peft.schema import MethodSettings, Strict
+
+
+class Reparameterisation(Strict):
+    """In training, an MLP over learned tokens that all layers share computes the prefixes."""
+
+    width: PositiveInt = Field(description="Hidden width of the MLP.")
 
 
 class Settings(MethodSettings):
@@ -12,18 +18,30 @@ class Settings(MethodSettings):
 
     kind: Literal["prefix"]
     virtual_tokens: PositiveInt = Field(16, description="Learned key-value pairs of each layer.")
+    reparameterisation: Reparameterisation | None = Field(
+        None, description="MLP that computes the prefixes in training; only its results are saved."
+    )
+
+    @property
+    def size_key(self) -> str:
+        """`virtual_tokens`."""
+        return "virtual_tokens"
 
 
 def attach(encoder: Any, layers: range, settings: Settings) -> None:
-    """Give the attention of each layer a `prefix_key` and a `prefix_value` of shape (tokens, width).
+    """Give the attention of each layer a `prefix` that returns keys and values of shape (tokens, width).
 
-    `attention.attend`, which every encoder uses, puts them before the sequence's own keys and values: the
+    `attention.attend_*`, which every encoder uses, put them before the sequence's own keys and values: the
     sequence and its positions stay as they are, and no padding mask hides them.
     """
-    import torch
-    from torch import nn
+    from crossmodal_peft.prefixes import LearnedPrefix, reparameterise
 
-    for module in encoder.modules_of(["attention"], layers):
-        shape = (settings.virtual_tokens, encoder.width)
-        module.prefix_key = nn.Parameter(torch.empty(shape).normal_(std=0.02))
-        module.prefix_value = nn.Parameter(torch.empty(shape).normal_(std=0.02))
+    attentions = encoder.modules_of(["attention"], layers)
+    if settings.reparameterisation is None:
+        for attention in attentions:
+            attention.prefix = LearnedPrefix(settings.virtual_tokens, encoder.width)
+    else:
+        fold = reparameterise(
+            attentions, settings.virtual_tokens, encoder.width, settings.reparameterisation.width
+        )
+        encoder.folds.append(fold)

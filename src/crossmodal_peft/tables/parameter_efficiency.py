@@ -7,15 +7,20 @@ import pandas as pd
 
 from crossmodal_peft.aggregate import over_seeds, seeds_of
 from crossmodal_peft.render import Block, Table
-from crossmodal_peft.tables import mean_and_deviation
+from crossmodal_peft.tables import MISSING, mean_and_deviation
 
 INPUTS = ["costs", "paper_scale"]
 
 PAPER_SCALE = "RoBERTa-base + AST + ViT-B/16"
+TUNING = ["size", "budget", "rate"]
 COUNTS = ["total", "trainable", "method_parameters", "projection_parameters"]
+RATES = " A tuned learning rate was chosen on validation; a default one comes from papers or similar methods."
 # Column: (factor to the printed unit, decimals).
 MEASURED = {"checkpoint_bytes": (1e-6, 2), "seconds": (1.0, 1), "peak_memory_bytes": (1e-6, 0)}
 HEADINGS = {
+    "size": ("Method", "size"),
+    "budget": ("Method", "budget"),
+    "rate": ("Method", "rate"),
     "total": ("Total", "(M)"),
     "trainable": ("Trainable (M)", "all"),
     "method_parameters": ("Trainable (M)", "method"),
@@ -30,20 +35,23 @@ HEADINGS = {
 def table(costs: pd.DataFrame, paper_scale: pd.DataFrame) -> Table:
     """Table of all methods; `paper_scale` has one row per method with the columns of COUNTS.
 
-    Its csv holds counts, bytes and seconds, a measured quantity as its mean and `_sd` over the seeds.
+    How a method was set (TUNING) is shown where the csv files have it. The table's csv holds counts, bytes
+    and seconds, a measured quantity as its mean and `_sd` over the seeds.
     Raises ValueError that names the cells if two seeds of a method have different parameter counts.
     """
-    tidy = pd.concat([_trained(costs), paper_scale[["method", *COUNTS]].assign(dataset=PAPER_SCALE)])
+    counted = paper_scale.reindex(columns=["method", "size", "budget", *COUNTS])
+    tidy = pd.concat([_trained(costs), counted.assign(dataset=PAPER_SCALE)])
     tidy["percent"] = 100 * tidy["trainable"] / tidy["total"]
     measured = [f"{name}{ending}" for name in MEASURED for ending in ("", "_sd")]
-    order = ["dataset", "method", *COUNTS, "percent", "seeds", *measured]
+    order = ["dataset", "method", *TUNING, *COUNTS, "percent", "seeds", *measured]
     tidy = tidy.astype({"seeds": "Int64"}).reindex(columns=order).reset_index(drop=True)
     return Table(tidy=tidy, shown=list(_blocks(tidy)), caption=_caption(costs))
 
 
 def _trained(costs: pd.DataFrame) -> pd.DataFrame:
     by = ["dataset", "method"]
-    rows = costs[[*by, *COUNTS]].drop_duplicates()
+    rows = costs.reindex(columns=[*by, "size", "budget", "tuned", *COUNTS]).drop_duplicates()
+    rows["rate"] = rows.pop("tuned").map({True: "tuned", False: "default"})
     torn = rows[rows.duplicated(by)]
     if len(torn):
         names = ", ".join(torn["dataset"] + "/" + torn["method"])
@@ -65,6 +73,8 @@ def _blocks(tidy: pd.DataFrame) -> Iterator[Block]:
 
 
 def _text(row: dict[Hashable, Any], name: str) -> str:
+    if name in TUNING:
+        return MISSING if pd.isna(row[name]) else str(row[name])
     if name in COUNTS:
         return f"{row[name] / 1e6:.{2 if name == 'total' else 3}f}"
     if name == "percent":
@@ -80,6 +90,7 @@ def _title(dataset: str) -> str:
 
 def _caption(costs: pd.DataFrame) -> str:
     seeds = seeds_of(costs)
+    rates = RATES if "tuned" in costs and costs["tuned"].notna().any() else ""
     spread = "of one seed" if seeds == "1 seed" else f"as mean ± sample standard deviation over {seeds}"
     return (
         "Parameters in millions: all, trainable, and of those the method's own and those of the projections "
@@ -88,4 +99,5 @@ def _caption(costs: pd.DataFrame) -> str:
         "after every epoch, without the activations below the lowest trained layer, which are computed once "
         "for all cells. The memory is that of the whole process on a CPU, that of the allocator on a GPU. "
         "1 MB is 1,000,000 bytes."
+        f"{rates}"
     )

@@ -1,0 +1,206 @@
+"""What every method promises on every encoder family, on tiny random encoders."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from tiny import ENCODERS, METHODS, encoder_of, inputs_of, method, step, towers_of
+from torch import Tensor
+
+from crossmodal_peft import registry
+from crossmodal_peft.checkpoint import restore, save_weights
+from crossmodal_peft.methods import adapter
+from crossmodal_peft.methods.peft_library import Settings
+from crossmodal_peft.peft_signatures import options_by_type
+from crossmodal_peft.towers import Towers
+
+EVERYWHERE = [(name, encoder) for name in METHODS for encoder in ENCODERS]
+TEXT = [(name, encoder) for name in METHODS for encoder in ("bert", "roberta")]
+
+# Methods that change the output before they are trained: their papers draw them at random.
+NOT_NEUTRAL = {"prefix", "prefix-mlp", "prompt-deep", "prompt-shallow", "fourierft"}
+# Names of what trains in the encoder; of most peft types what their name begins with.
+LORA = r"lora_[AB]\."
+TRAINS = {
+    "full": r"layers?\.[12]\.|^model\.layer_?norm\.",
+    "bitfit": r"bias$",
+    "layernorm": r"(layer_?norm|LayerNorm|norm[12])",
+    "ln-tuning": r"ln_tuning_layers",
+    "prefix": r"\.prefix\.(key|value)$",
+    "prefix-mlp": r"\.prefix\.(read|hidden)\.",
+    "prompt-deep": r"^prompts\.[12]$",
+    "prompt-shallow": r"^prompts\.1$",
+    **dict.fromkeys(["houlsby", "pfeiffer", "parallel"], r"\.adapter\.[02]\."),
+    **dict.fromkeys(["lora", "lora-everywhere", "rslora", "pissa"], LORA),
+    "dora": r"lora_([AB]|magnitude_vector)\.",
+    "adalora": r"lora_[ABE]\.",
+    "ia3": r"ia3_l\.",
+    "vera": r"vera_lambda_[bd]\.",
+    "oft": r"oft_R\.",
+    "boft": r"boft_[Rs]\.",
+    "loha": r"hada_w[12]_[ab]\.",
+    "lokr": r"lokr_w[12](_[ab])?\.",
+    "hra": r"hra_u\.",
+    **dict.fromkeys(["fourierft", "fourierft-zero"], r"fourierft_spectrum\."),
+    "randlora": r"randlora_(lambda|gamma)\.",
+}
+
+
+def embed(towers: Towers, model_type: str) -> Tensor:
+    return towers.encoders[0](*inputs_of(model_type), start="input").detach()
+
+
+def test_every_method_has_a_variant_here():
+    assert {block["kind"] for block in METHODS.values()} == set(registry.names("methods"))
+
+
+@pytest.mark.parametrize(("name", "encoder"), [pair for pair in EVERYWHERE if pair[0] not in NOT_NEUTRAL])
+def test_starts_at_the_pretrained_encoder(name, encoder):
+    plain = encoder_of(encoder)(*inputs_of(encoder), start="input")
+    torch.testing.assert_close(embed(towers_of(encoder, method(name)), encoder), plain, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "encoder"), [pair for pair in EVERYWHERE if pair[0] != "frozen"])
+def test_gradients_reach_what_trains_and_nothing_else(name, encoder):
+    towers = towers_of(encoder, method(name))
+    step(towers, encoder)
+    parameters = dict(towers.encoders[0].named_parameters())
+    trained = {key for key, parameter in parameters.items() if parameter.requires_grad}
+    assert trained
+    assert {key for key, parameter in parameters.items() if parameter.grad is not None} == trained
+    assert [key for key in trained if not re.search(TRAINS[name], key)] == []
+
+
+@pytest.mark.parametrize(("name", "encoder"), [pair for pair in EVERYWHERE if pair[0] != "frozen"])
+def test_a_step_changes_the_output_and_not_the_base(name, encoder):
+    towers = towers_of(encoder, method(name))
+    before = embed(towers, encoder)
+    fixed = {key: p.clone() for key, p in towers.encoders[0].named_parameters() if not p.requires_grad}
+    step(towers, encoder)
+    assert (embed(towers, encoder) - before).abs().max() > 1e-6
+    now = dict(towers.encoders[0].named_parameters())
+    assert [key for key, value in fixed.items() if not torch.equal(now[key], value)] == []
+
+
+@pytest.mark.parametrize(("name", "encoder"), [pair for pair in EVERYWHERE if pair[0] != "pissa"])
+def test_attaching_leaves_the_base_as_it_was(name, encoder):
+    base = dict(encoder_of(encoder).model.named_parameters())
+    model = towers_of(encoder, method(name)).encoders[0].model
+    kept = {key.replace(".base_layer", ""): p for key, p in model.named_parameters()}
+    assert [key for key, value in base.items() if not torch.equal(kept[key], value)] == []
+
+
+@pytest.mark.parametrize(("name", "encoder"), EVERYWHERE)
+def test_saved_weights_restore_the_same_output(name, encoder, tmp_path: Path):
+    towers = towers_of(encoder, method(name))
+    step(towers, encoder)
+    expected = embed(towers, encoder)
+    towers.fold()
+    save_weights(tmp_path / "weights.safetensors", towers.trained())
+    other = towers_of(encoder, method(name), seed=4)
+    other.fold()
+    restore(other, tmp_path / "weights.safetensors")
+    assert torch.equal(embed(other, encoder), embed(towers, encoder))
+    torch.testing.assert_close(embed(other, encoder), expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "encoder"), EVERYWHERE)
+def test_works_under_bf16_autocast(name, encoder):
+    towers = towers_of(encoder, method(name))
+    exact = embed(towers, encoder)
+    with torch.autocast("cpu", torch.bfloat16):
+        step(towers, encoder, rate=0.0)
+        rounded = embed(towers, encoder)
+    assert (rounded - exact).norm() < 0.05 * exact.norm()
+    gradients = [p.grad for p in towers.parameters() if p.requires_grad and p.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize(("name", "encoder"), TEXT)
+def test_a_padded_batch_gives_what_single_texts_give(name, encoder):
+    towers = towers_of(encoder, method(name))
+    step(towers, encoder)
+    tokens, lengths = inputs_of(encoder)
+    alone = [
+        towers.encoders[0](tokens[[i], :length], None, start="input") for i, length in enumerate(lengths)
+    ]
+    torch.testing.assert_close(embed(towers, encoder), torch.cat(alone).detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "encoder"), EVERYWHERE)
+@pytest.mark.parametrize("layers", ["all", {"last": 2}])
+def test_activations_of_the_plain_encoder_at_the_cut_replace_the_layers_below(name, encoder, layers):
+    tuning = method(name, layers=layers)
+    towers = towers_of(encoder, tuning)
+    cut = tuning.cut(ENCODERS[encoder][2])
+    inputs, lengths = inputs_of(encoder)
+    with torch.no_grad():
+        stored = encoder_of(encoder)(inputs, lengths, start="input", stop=cut) if cut != "input" else inputs
+        from_cut = towers.encoders[0](stored, lengths, start=cut)
+    torch.testing.assert_close(from_cut, embed(towers, encoder), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_both_attention_kernels_agree(name):
+    eager, sdpa = (
+        embed(towers_of("bert", method(name), kernel=kernel), "bert") for kernel in ("eager", "sdpa")
+    )
+    torch.testing.assert_close(sdpa, eager, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_compiles_to_the_same_output(name):
+    towers = towers_of("vit", method(name))
+    inputs, _ = inputs_of("vit")
+    compiled = torch.compile(towers.encoders[0], backend="aot_eager")
+    with torch.no_grad():
+        output = compiled(inputs, None, "input")
+    torch.testing.assert_close(output, embed(towers, "vit"), atol=1e-5, rtol=1e-4)
+
+
+def test_reading_settings_loads_no_torch():
+    code = "import sys; from pathlib import Path; from crossmodal_peft.settings import load; "
+    code += "load(Path('params.yaml')); sys.exit('torch' in sys.modules or 'peft' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("block", "complaint"),
+    [
+        ({"type": "LORAX"}, r"type: 'LORAX' is no type of peft .* LORA"),
+        ({"type": "PREFIX_TUNING"}, "is no type of peft that acts on modules"),
+        ({"type": "POLY"}, "POLY needs task ids"),
+        (
+            {"type": "LORA", "options": {"rr": 8}},
+            r"options\.rr: LORA has no such option \(did you mean r\?\)",
+        ),
+        ({"type": "IA3", "options": {"r": 8}}, r"options\.r: IA3 has no such option"),
+        ({"type": "ADALORA", "options": {"total_step": 9}}, r"options\.total_step: follows from"),
+        ({"type": "LORA", "target": ["attention_norm"]}, "LORA acts on linear layers"),
+        ({"type": "LN_TUNING", "target": ["query"]}, "LN_TUNING acts on attention_norm"),
+    ],
+)
+def test_what_peft_cannot_do_is_said_when_the_settings_are_read(block, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        Settings.model_validate({"kind": "peft_library", **block})
+
+
+def test_the_options_read_from_pefts_source_are_those_of_its_classes():
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    classes = {
+        kind.value: frozenset(c.__dataclass_fields__) for kind, c in PEFT_TYPE_TO_CONFIG_MAPPING.items()
+    }
+    assert options_by_type() == classes
+
+
+def test_an_encoder_without_a_role_is_named():
+    encoder = encoder_of("vit")
+    for layer in encoder.layers:
+        del layer.mlp.fc2
+    with pytest.raises(ValueError, match="ViTModel: no module for one of the roles feed_forward_out"):
+        adapter.attach(encoder, range(3), method("pfeiffer"))  # type: ignore[arg-type]

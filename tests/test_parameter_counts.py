@@ -1,0 +1,89 @@
+"""How many parameters a method trains: closed formulas, peft's own count, the paper's scale."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import get_peft_model
+from tiny import METHODS, encoder_of, library, method, towers_of
+
+from crossmodal_peft.methods.peft_library import configuration
+from crossmodal_peft.parameters import count_on_meta
+from crossmodal_peft.settings import load
+from crossmodal_peft.towers import count_parameters
+
+W, FF, LAYERS = 32, 64, 2  # width, feed-forward width, adapted layers of the tiny encoders
+FORMULAS = {
+    "frozen": 0,
+    "full": LAYERS * (4 * (W * W + W) + 2 * W * FF + W + FF + 4 * W) + 2 * W,
+    "bitfit": LAYERS * (4 * W + FF + W + 2 * W) + W,
+    "layernorm": LAYERS * 4 * W + 2 * W,
+    "prefix": LAYERS * 2 * 3 * W,
+    "prefix-mlp": LAYERS * 2 * 3 * W,
+    "prompt-deep": LAYERS * 3 * W,
+    "prompt-shallow": 3 * W,
+    "houlsby": LAYERS * 2 * (2 * 4 * W + 4 + W),
+    "pfeiffer": LAYERS * (2 * 4 * W + 4 + W),
+    "parallel": LAYERS * (2 * 4 * W + 4 + W),
+    "lora": LAYERS * 2 * 4 * (W + W),
+    "lora-everywhere": LAYERS * 4 * (4 * 2 * W + 2 * (W + FF)),
+    "dora": LAYERS * 2 * (4 * (W + W) + W),
+    "adalora": LAYERS * 2 * (6 * (W + W) + 6),
+    "ia3": LAYERS * (W + W + FF),
+    "vera": LAYERS * 2 * (8 + W),
+    "loha": LAYERS * 2 * 2 * 4 * (W + W),
+    "hra": LAYERS * 2 * 4 * W,
+    "fourierft": LAYERS * 2 * 64,
+    "oft": LAYERS * 2 * (W // 8) * (8 * 7 // 2),
+    "ln-tuning": LAYERS * 4 * W,
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_counts_follow_the_closed_formula(name):
+    towers = towers_of("vit", method(name))
+    towers.fold()
+    counts = count_parameters(towers)
+    assert counts["method"] == FORMULAS[name]
+    assert counts["projections"] == 8 * W + 1
+    assert counts["trainable"] == counts["method"] + counts["projections"]
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name]["kind"] == "peft_library"])
+@pytest.mark.parametrize("model_type", ["bert", "vit", "ast", "dinov2", "whisper"])
+def test_counts_agree_with_the_peft_library(name, model_type):
+    settings = method(name)
+    plain = encoder_of(model_type)
+    theirs, _ = get_peft_model(
+        plain.model, configuration(plain, range(1, 3), settings)
+    ).get_nb_trainable_parameters()
+    assert count_parameters(towers_of(model_type, settings))["method"] == theirs
+
+
+def paper_encoders() -> dict:
+    settings = load(Path(__file__).parents[1] / "params.yaml")
+    return {modality: settings.encoders[name] for modality, name in settings.paper_scale.items()}
+
+
+def test_lora_at_the_papers_scale_is_2_51_million():
+    block = library("LORA", ("query", "key", "value"), r=8)
+    tuning = type(method("lora")).model_validate(block)
+    row = count_on_meta({"lora": tuning}, paper_encoders(), width=512).iloc[0]
+    assert row["method_parameters"] == 36 * 3 * 8 * (768 + 768)
+    assert row["projection_parameters"] - 1 == 3 * 768 * 512
+    assert round((row["trainable"] - 1) / 1e6, 2) == 2.51
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_counting_without_weights_gives_what_real_encoders_give(name):
+    from tiny import ENCODERS
+
+    from crossmodal_peft.encoder import build_encoder
+    from crossmodal_peft.towers import build_towers
+
+    family, pooling, modality, architecture = ENCODERS["whisper"]
+    with torch.device("meta"):
+        counted = build_towers(
+            lambda _: build_encoder(family, pooling, architecture), method(name), [modality], 8, 0.07
+        )
+    assert count_parameters(counted) == count_parameters(towers_of("whisper", method(name)))

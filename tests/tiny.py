@@ -1,0 +1,126 @@
+"""Tiny random encoders of every family, inputs for them, and every method in its variants."""
+
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from crossmodal_peft.attention import Kernel
+from crossmodal_peft.encoder import Encoder, build_encoder
+from crossmodal_peft.schema import MethodSettings
+from crossmodal_peft.settings import Settings
+from crossmodal_peft.towers import Towers, build_towers
+
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(True)  # As in training: what has no such kernel raises.
+
+SIZE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+TEXT = {"vocab_size": 50, "max_position_embeddings": 40, **SIZE}
+WHISPER_SIZE = {"d_model": 32, "encoder_layers": 3, "encoder_attention_heads": 4, "encoder_ffn_dim": 64}
+# Model type → (family, pooling, modality, configuration).
+ENCODERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
+    "bert": ("bert", "mean", "text", {"model_type": "bert", **TEXT}),
+    "roberta": ("bert", "mean", "text", {"model_type": "roberta", "pad_token_id": 1, **TEXT}),
+    "vit": ("vit", "cls", "image", {"image_size": 16, "patch_size": 8, **SIZE}),
+    "ast": ("ast", "cls_distillation", "audio", {"max_length": 48, "num_mel_bins": 32, **SIZE}),
+    "dinov2": ("dinov2", "cls_mean", "image", {"image_size": 28, "patch_size": 14, "mlp_ratio": 2, **SIZE}),
+    "whisper": ("whisper", "mean", "audio", {"num_mel_bins": 8, "max_source_positions": 20, **WHISPER_SIZE}),
+}
+SHAPES = {"vit": (3, 16, 16), "ast": (48, 32), "dinov2": (3, 28, 28), "whisper": (8, 40)}
+
+ALL_ROLES = ["query", "key", "value", "attention_output", "feed_forward_in", "feed_forward_out"]
+
+
+def library(kind: str, target: tuple[str, ...] = ("query", "value"), **options: Any) -> dict[str, Any]:
+    """A block of params.yaml for a method of the peft library."""
+    return {"kind": "peft_library", "type": kind, "target": list(target), "options": options}
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    "frozen": {"kind": "frozen"},
+    "full": {"kind": "full"},
+    "bitfit": {"kind": "bitfit"},
+    "layernorm": {"kind": "layernorm"},
+    "prefix": {"kind": "prefix", "virtual_tokens": 3},
+    "prefix-mlp": {"kind": "prefix", "virtual_tokens": 3, "reparameterisation": {"width": 8}},
+    "prompt-deep": {"kind": "prompt", "virtual_tokens": 3},
+    "prompt-shallow": {"kind": "prompt", "virtual_tokens": 3, "deep": False},
+    "houlsby": {"kind": "adapter", "bottleneck": 4},
+    "pfeiffer": {"kind": "adapter", "bottleneck": 4, "placement": "pfeiffer", "activation": "relu"},
+    "parallel": {
+        "kind": "adapter",
+        "bottleneck": 4,
+        "placement": "parallel",
+        "activation": "relu",
+        "scale": 4,
+    },
+    "lora": library("LORA", r=4, lora_alpha=8),
+    "lora-everywhere": library("LORA", tuple(ALL_ROLES), r=4),
+    "dora": library("LORA", r=4, use_dora=True),
+    "rslora": library("LORA", r=4, use_rslora=True),
+    "pissa": library("LORA", r=4, init_lora_weights="pissa"),
+    "adalora": library("ADALORA", init_r=6, target_r=4),
+    "ia3": library("IA3", ("key", "value", "feed_forward_out")),
+    "vera": library("VERA", r=8),
+    "oft": library("OFT", oft_block_size=8),
+    "boft": library("BOFT", boft_block_size=8),
+    "loha": library("LOHA", r=4),
+    "lokr": library("LOKR", r=4),
+    "hra": library("HRA", r=4),
+    "fourierft": library("FOURIERFT", n_frequency=64),
+    "fourierft-zero": library("FOURIERFT", n_frequency=64, init_weights=True),
+    "randlora": library("RANDLORA", r=4),
+    "ln-tuning": library("LN_TUNING", ("attention_norm", "feed_forward_norm")),
+}
+
+
+def method(name: str, **changes: Any) -> MethodSettings:
+    """The checked settings of a variant; without changes it acts on the last two layers."""
+    kinds: Any = Settings.model_fields["methods"].annotation
+    block = {"layers": {"last": 2}, **METHODS[name], **changes}
+    return TypeAdapter(kinds).validate_python({name: block})[name]
+
+
+def encoder_of(model_type: str, kernel: Kernel = "eager") -> Encoder:
+    """An encoder with the same random weights at every call; its norms and biases are not neutral."""
+    torch.manual_seed(0)
+    family, pooling, _, architecture = ENCODERS[model_type]
+    encoder = build_encoder(family, pooling, architecture, kernel).eval()
+    for parameter in encoder.parameters():
+        if parameter.ndim == 1:
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return encoder
+
+
+def towers_of(model_type: str, tuning: MethodSettings, seed: int = 1, kernel: Kernel = "eager") -> Towers:
+    """One tower with a method attached; `seed` draws projection and method."""
+
+    def load(_: str) -> Encoder:
+        encoder = encoder_of(model_type, kernel)
+        torch.manual_seed(seed)
+        return encoder
+
+    return build_towers(load, tuning, [ENCODERS[model_type][2]], width=8, temperature=0.07).eval()
+
+
+def inputs_of(model_type: str, batch: int = 3) -> tuple[Tensor, Tensor | None]:
+    """Inputs at the cut `input` and, for text, lengths; what lies behind them is padding."""
+    random = torch.Generator().manual_seed(2)
+    if model_type in SHAPES:
+        return torch.randn(batch, *SHAPES[model_type], generator=random), None
+    lengths = torch.tensor([7, 3, 5])[:batch]
+    tokens = torch.randint(2, 50, (batch, 7), generator=random)
+    padding = 1 if model_type == "roberta" else 0
+    return tokens.masked_fill(torch.arange(7) >= lengths[:, None], padding), lengths
+
+
+def step(towers: Towers, model_type: str, rate: float = 0.01) -> None:
+    """One optimiser step on a loss that no norm at the end makes constant."""
+    torch.manual_seed(3)
+    optimizer = torch.optim.AdamW([p for p in towers.parameters() if p.requires_grad], lr=rate)
+    pooled = towers.encoders[0](*inputs_of(model_type), start="input")
+    projected = next(iter(towers.towers.values())).projection(pooled)
+    ((projected * torch.randn_like(projected)).mean() + towers.penalty()).backward()
+    optimizer.step()
+    towers.after_step(1, 2)
