@@ -8,8 +8,8 @@ PER_DIRECTION = 5
 def hardest_queries(queries: pd.DataFrame, manifests: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The queries with the worst mean rank of their first relevant item over all methods and seeds.
 
-    `queries`: rows of all cells (dataset, direction, query, first_rank, retrieved). `manifests`: accepted rows
-    by dataset; positions are row numbers. Returns columns dataset, direction, query, caption, mean_rank,
+    `queries`: rows of all cells (dataset, direction, query, first_rank, retrieved). `manifests`: accepted
+    rows by dataset; positions are row numbers. Returns columns dataset, direction, query, caption, mean_rank,
     instead (what most often stood first), instead_caption, share (of the cells in which it did).
     """
     tables = [

@@ -18,8 +18,8 @@ def table(hardest: pd.DataFrame) -> Table:
     ]
     caption = (
         "The test queries whose first relevant item has the worst mean rank over all methods and seeds, and "
-        "what most often stood first instead, with the share of cells in which it did. Pictures and clips are "
-        "named by their file and the caption that belongs to them."
+        "what most often stood first instead, with the share of cells in which it did. Pictures and clips "
+        "are named by their file and the caption that belongs to them."
     )
     return Table(tidy=hardest, shown=blocks, caption=caption)
 
