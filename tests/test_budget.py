@@ -10,8 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 from tiny import ENCODERS, library, method
 
 from crossmodal_peft.budget import allowed, count, fit, fit_cell, largest_size
+from crossmodal_peft.checking import check
 from crossmodal_peft.schema import MethodSettings
-from crossmodal_peft.settings import AnyEncoder, Cell, Settings, check
+from crossmodal_peft.settings import AnyEncoder, Cell, Settings
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 

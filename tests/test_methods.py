@@ -174,7 +174,7 @@ def test_compiles_to_the_same_output(name):
 
 
 def test_reading_settings_loads_no_torch():
-    code = "import sys; from pathlib import Path; from crossmodal_peft.settings import load; "
+    code = "import sys; from pathlib import Path; from crossmodal_peft.checking import load; "
     code += "load(Path('params.yaml')); sys.exit('torch' in sys.modules or 'peft' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
 

@@ -7,9 +7,9 @@ import torch
 from peft import get_peft_model
 from tiny import METHODS, encoder_of, library, method, towers_of
 
+from crossmodal_peft.checking import load
 from crossmodal_peft.methods.peft_library import configuration
 from crossmodal_peft.parameters import count_on_meta
-from crossmodal_peft.settings import load
 from crossmodal_peft.towers import count_parameters
 
 W, FF, LAYERS = 32, 64, 2  # width, feed-forward width, adapted layers of the tiny encoders

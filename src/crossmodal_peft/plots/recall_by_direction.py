@@ -32,6 +32,10 @@ def plot(quality: pd.DataFrame) -> Figure:
             _panel(axes, shown[shown["direction"] == direction], styles(methods))
             axes.set_title(f"{dataset}: {arrow(direction)}")
             axes.tick_params(labelleft=axes is panels[0])
+        # The panels of a row share this axis: it must reach the farther of their points.
+        panels[0].set_xlim(
+            0, 105 * (shown["mean"] + shown["sd"].fillna(0))[shown["metric"].isin(SHOWN)].max()
+        )
         for axes in panels[len(directions) :]:
             axes.remove()
     figure.legend(handles=_legend(), loc="outside upper center", ncols=3)
@@ -55,7 +59,6 @@ def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> N
                 elinewidth=1,
             )
     list_methods(axes, methods)
-    axes.set_xlim(left=0)
     axes.set_xlabel("R@K (%)")
 
 

@@ -1,6 +1,7 @@
 """What every method finds hard."""
 
 from pathlib import Path
+from textwrap import shorten
 
 import pandas as pd
 
@@ -8,6 +9,7 @@ from crossmodal_peft.aggregate import arrow
 from crossmodal_peft.render import Block, Table
 
 INPUTS = ["hardest"]
+LONGEST = 60  # Characters of a caption that are shown.
 
 
 def table(hardest: pd.DataFrame) -> Table:
@@ -38,4 +40,5 @@ def _block(title: str, part: pd.DataFrame) -> Block:
 
 
 def _name(source: str, caption: str) -> str:
-    return caption if source == caption else f"{Path(source).name} ({caption})"
+    short = shorten(caption, LONGEST, placeholder=" …")
+    return short if source == caption else f"{Path(source).name} ({short})"
