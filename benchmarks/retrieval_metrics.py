@@ -162,7 +162,7 @@ def main() -> None:
         "# Retrieval metrics, side by side\n\n"
         f"Written by `retrieval_metrics.py` on one core of {platform.processor() or platform.machine()}, "
         f"best of {arguments.rounds} interleaved rounds, {DIMENSION} dimensions, float32. `product` is the "
-        "bare blockwise matrix product; crossmodal-peft computes all its metrics at full depth, the other tools "
+        "bare blockwise matrix product; crossmodal-peft computes all its metrics at full depth, other tools "
         "what their description in `retrieval_tools.py` says. MB added is peak memory above the embeddings."
     )
     arguments.output.write_text("\n\n".join([introduction, *sections]) + "\n")

@@ -3,7 +3,7 @@
 Usage: python retrieval_tools.py TOOL DATA.npz
 
 `retrieval_metrics.py` starts this file in a fresh process per measurement, in the environment that has the
-tool. Every tool gets embeddings and labels in memory and must return metrics; a first call on a few rows keeps
+tool. Every tool gets embeddings and labels in memory and returns metrics; a first call on a few rows keeps
 imports and compilation out of the figures.
 """
 

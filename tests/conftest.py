@@ -9,6 +9,9 @@ import torch
 
 from crossmodal_peft.encoder import Encoder, build_encoder
 
+# Tests of tiny models share the cores with whatever else runs: waiting threads would only get in the way.
+torch.set_num_threads(1)
+
 REPOSITORY = Path(__file__).parents[1]
 TINY = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
 WHISPER = {"encoder_layers": 3, "encoder_attention_heads": 2, "d_model": 16, "encoder_ffn_dim": 32}

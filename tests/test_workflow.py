@@ -6,7 +6,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from conftest import run
+from safetensors.torch import load_file
+
+from crossmodal_peft.checkpoint import open_checkpoint
+from crossmodal_peft.embed import embed_split
+from crossmodal_peft.encoder import load_encoder
+from crossmodal_peft.evaluate import evaluate
+from crossmodal_peft.examples import open_activations, read_manifest
+from crossmodal_peft.galleries import load_galleries
+from crossmodal_peft.layout import Layout
+from crossmodal_peft.methods.frozen import Settings as Frozen
+from crossmodal_peft.stages import embed_cell, merge_cell, read_cell
+from crossmodal_peft.towers import build_towers
 
 SMOKE = "snakemake --configfile workflow/config/smoke.yaml"
 CELLS = 10
@@ -124,3 +137,45 @@ class changed:
 
     def __exit__(self, *_):
         self.path.write_text(self.text)
+
+
+def smoke_layout(folder: Path) -> Layout:
+    return Layout(
+        *(folder / p for p in ("data/raw", "build/smoke/prepared", "build/smoke/checkpoints", "out"))
+    )
+
+
+def test_a_checkpoint_embeds_as_the_training_did(smoke):
+    layout, cell = smoke_layout(smoke), "stamps-speech/lora/0"
+    kept = load_galleries(layout.checkpoint(cell) / "embeddings.safetensors", "test")
+    again = embed_cell(cell, "test", layout)
+    for modality, gallery in kept.items():
+        assert (again[modality].embeddings * gallery.embeddings).sum(1).min() > 0.9999
+        assert (again[modality].positions == gallery.positions).all()
+
+
+def test_merged_encoders_retrieve_as_the_trained_cell_does(smoke, tmp_path):
+    layout, name = smoke_layout(smoke), "stamps-image/lora/0"
+    cell = read_cell(name, layout)[0].cell
+    merge_cell(name, tmp_path, layout)
+    _, trained = open_checkpoint(layout.checkpoint(name), layout.folders(cell.data))
+    projections = load_file(tmp_path / "projections.safetensors")
+    manifest = read_manifest(layout.manifest(cell.dataset))
+    inputs = {
+        m: open_activations(layout.activations(cell.dataset, m, "input"), manifest, m, "input")
+        for m in cell.encoders
+    }
+    plain = build_towers(
+        lambda m: load_encoder(tmp_path / m, cell.encoders[m].family, cell.encoders[m].pooling, "eager"),
+        Frozen(kind="frozen"), list(cell.encoders), cell.train.embedding_width, 1.0,
+    )  # fmt: skip
+    plain.load_state_dict(projections, strict=False)
+    results = []
+    for towers in (trained, plain):
+        for tower in towers.towers.values():
+            tower.cut = "input"
+        results.append(evaluate(embed_split(towers, manifest, inputs, "test", torch.float32), (1, 5, 10)))
+    for direction in results[0]:
+        before, after = (result[direction].summary for result in results)
+        for metric in ("hit@1", "hit@10", "map@10", "mrr"):
+            assert after[metric] == pytest.approx(before[metric], abs=1e-5)

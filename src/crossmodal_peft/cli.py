@@ -77,9 +77,24 @@ def evaluate(cell: str, ks: Ks = "1,5,10", paths: PathsJson = DEFAULT_PATHS) -> 
 
 
 @app.command()
+def inspect(
+    cell: str,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    ks: Ks = "1,5,10",
+    paths: PathsJson = DEFAULT_PATHS,
+) -> None:
+    """Print a trained cell's metrics on any split; nothing is written.
+
+    crossmodal-peft inspect stamps-image/lora/0 --split train
+    """
+    directions = stages.score_split(cell, split, _ks(ks), _layout(paths))
+    print(json.dumps({name: result.summary for name, result in directions.items()}, indent=2))
+
+
+@app.command()
 def compare(
     cells: list[str],
-    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     ks: Ks = "1,5,10",
     out: Annotated[Path | None, typer.Option(help="Also write the table as CSV.")] = None,
     paths: PathsJson = DEFAULT_PATHS,

@@ -16,6 +16,8 @@ from crossmodal_peft.records import CELL_FILE, WEIGHTS, CellFile, check_weights,
 from crossmodal_peft.schema import DatasetSettings
 from crossmodal_peft.settings import Carrier, Cell, EncoderSettings
 
+EMBEDDED_SPLITS = ("validation", "test")  # Training leaves their embeddings.
+
 # Modules that load torch are imported inside the stages, so that `--help` and the table stages are quick.
 
 
@@ -104,7 +106,7 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     checkpoint.save_weights(out / WEIGHTS, trained.weights)
     if cell.tuning.kind == "peft_library":
         save_peft_adapters(cell, folders, trained.weights, out / "peft")
-    splits = {s: embed_split(towers, manifest, activations, s, precision) for s in ("validation", "test")}
+    splits = {s: embed_split(towers, manifest, activations, s, precision) for s in EMBEDDED_SPLITS}
     save_galleries(out / "embeddings.safetensors", splits)
     with whole(layout.run(cell.name) / "history.csv") as path:
         trained.history.to_csv(path, index=False, float_format="%.6g")
@@ -140,7 +142,7 @@ def evaluate_cell(name: str, ks: list[int], layout: Layout) -> None:
 
 
 def score_split(name: str, split: str, ks: list[int], layout: Layout) -> dict[str, Any]:
-    """Evaluate a cell's embeddings of a split, by direction.
+    """Evaluate a cell on a split, by direction: from the embeddings that training left, or made again.
 
     Raises ValueError if the weights are not those that `cell.json` describes.
     """
@@ -148,7 +150,31 @@ def score_split(name: str, split: str, ks: list[int], layout: Layout) -> dict[st
     from crossmodal_peft.galleries import load_galleries
 
     read_cell(name, layout)
-    return evaluate(load_galleries(layout.checkpoint(name) / "embeddings.safetensors", split), ks)
+    kept = split in EMBEDDED_SPLITS
+    embeddings = layout.checkpoint(name) / "embeddings.safetensors"
+    return evaluate(load_galleries(embeddings, split) if kept else embed_cell(name, split, layout), ks)
+
+
+def embed_cell(name: str, split: str, layout: Layout) -> dict[str, Any]:
+    """Embed a split with a trained cell's weights, by modality.
+
+    Raises ValueError if the checkpoint or the encoders under it changed.
+    """
+    from crossmodal_peft import hardware
+    from crossmodal_peft.checkpoint import open_checkpoint
+    from crossmodal_peft.embed import embed_split
+    from crossmodal_peft.examples import open_activations, read_manifest
+
+    cell = read_cell(name, layout)[0].cell
+    device = hardware.resolve_device()
+    kernel = hardware.resolve_kernel(cell.train.kernel, device)
+    _, towers = open_checkpoint(layout.checkpoint(name), layout.folders(cell.data), kernel)
+    manifest = read_manifest(layout.manifest(cell.dataset))
+    activations = {
+        m: open_activations(path, manifest, m, cell.tuning.cut(m)) for m, path in layout.arrays(cell).items()
+    }
+    precision = hardware.resolve_precision(cell.train.precision, device)
+    return embed_split(towers.to(device), manifest, activations, split, precision)
 
 
 def read_cell(name: str, layout: Layout) -> tuple[CellFile, Path]:
