@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # torch's thread pools spin while they wait; with two cells side by side that time belongs to the other cell.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help reproduce smoke sweep test lint clean
+.PHONY: help reproduce smoke sweep test lint lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,11 @@ lint: .venv/installed  ## check style and types
 	ruff format --check src tests benchmarks
 	snakefmt --check Snakefile workflow
 	mypy
+
+lock: .venv/installed  ## resolve the pinned packages again after a change of pyproject.toml
+	$(BIN)/pip install --quiet uv
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate \
+		--output-file requirements.lock
 
 clean:  ## delete what smoke and tests wrote
 	rm -rf build
