@@ -14,9 +14,9 @@ def resolve_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-# A processor without matrix units halves the time of a product in bf16 (AMD Zen 4) or doubles it (Intel Sapphire
-# Rapids with AMX hidden by the host), and says of both that it has bf16. So it is measured; between the two
-# there is room enough for noise.
+# A product in bf16 may take half the time of one in fp32 (AMD Zen 4) or twice (Intel Sapphire Rapids with AMX
+# hidden by the host); both processors say that they have bf16. So it is measured; between the two there is
+# room enough for noise.
 WORTHWHILE_GAIN = 1.3
 
 
