@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 from crossmodal_peft import registry
 from crossmodal_peft.checking import check
 from crossmodal_peft.layout import RECEIPT, Layout
-from crossmodal_peft.settings import cell as settings_of_cell
+from crossmodal_peft.settings import cell as settings_of_cell, parts
 
 
 configfile: "params.yaml"

@@ -1,5 +1,7 @@
 """Claims about the evaluation of cells: directions, per-query results, comparisons, external embeddings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,13 +33,13 @@ def three() -> dict[str, Gallery]:
 
 
 def test_every_ordered_pair_of_modalities_is_evaluated(three):
-    assert set(evaluate(three, KS)) == {
+    assert set(evaluate({"d": three}, KS)) == {
         "text->image", "text->audio", "image->text", "image->audio", "audio->text", "audio->image",
     }  # fmt: skip
 
 
 def test_a_direction_by_hand(three):
-    summary = evaluate(three, KS)["image->text"].summary
+    summary = evaluate({"d": three}, KS)["image->text"].summary
     # Pictures 0 and 2 find their caption first, picture 1 finds it second.
     assert summary["hit@1"] == pytest.approx(2 / 3)
     assert summary["hit@5"] == 1
@@ -48,7 +50,7 @@ def test_a_direction_by_hand(three):
 
 
 def test_rows_name_what_was_retrieved_by_manifest_position(three):
-    rows = evaluate(three, KS)["text->image"].queries.set_index("query")
+    rows = evaluate({"d": three}, KS)["text->image"].queries.set_index("query")
     assert list(rows.loc[0, "retrieved"]) == [10, 11, 12]
     assert list(rows.loc[1, "retrieved"]) == [12, 11, 10]
     assert rows.loc[0, "scores"][0] > rows.loc[0, "scores"][1]
@@ -56,8 +58,51 @@ def test_rows_name_what_was_retrieved_by_manifest_position(three):
 
 
 def test_mean_recall_is_the_mean_of_hits_over_directions(three):
-    summaries = [d.summary for d in evaluate(three, KS).values()]
-    assert mean_recall(three) == pytest.approx(np.mean([s[f"hit@{k}"] for s in summaries for k in KS]))
+    summaries = [d.summary for d in evaluate({"d": three}, KS).values()]
+    assert mean_recall({"d": three}) == pytest.approx(np.mean([s[f"hit@{k}"] for s in summaries for k in KS]))
+
+
+@pytest.fixture
+def pictures_and_clips(three) -> dict[str, dict[str, Gallery]]:
+    """Two datasets with captions in common: one of pictures, one of clips."""
+    speech = {"text": gallery([[1, 0], [0, 1]], [0, 1], first=30), "audio": three["audio"]}
+    return {"pictures": {m: three[m] for m in ("text", "image")}, "speech": speech}
+
+
+def test_a_pair_that_no_dataset_has_is_emergent(pictures_and_clips):
+    found = evaluate(pictures_and_clips, KS)
+    emergent = {name for name, direction in found.items() if direction.summary["emergent"]}
+    assert emergent == {"image->audio", "audio->image"}
+    assert set(found) - emergent == {"text->image", "image->text", "text->audio", "audio->text"}
+    # Picture 1 is of caption 0 and nearest to the clip of caption 1, and the other way round (cosine 0.9952, and
+    # 0.9950 to the clip's own picture).
+    assert found["audio->image"].summary["hit@1"] == pytest.approx(1 / 2)
+    assert found["image->audio"].summary["hit@1"] == pytest.approx(2 / 3)
+    assert list(found["audio->image"].queries["query"]) == [20, 21]
+
+
+def test_pairs_are_judged_within_their_dataset(pictures_and_clips, three):
+    alone = evaluate({"pictures": {m: three[m] for m in ("text", "image")}}, KS)
+    together = evaluate(pictures_and_clips, KS)
+    assert together["image->text"].summary == alone["image->text"].summary
+
+
+def test_without_captions_in_common_nothing_emerges(pictures_and_clips):
+    speech = {m: replace(g, labels=g.labels + 7) for m, g in pictures_and_clips["speech"].items()}
+    assert "image->audio" not in evaluate(pictures_and_clips | {"speech": speech}, KS)
+
+
+def test_a_pair_that_two_datasets_have_is_named_after_each(three):
+    pair = {m: three[m] for m in ("text", "image")}
+    assert set(evaluate({"a": pair, "b": pair}, KS)) == {
+        "a: text->image", "a: image->text", "b: text->image", "b: image->text",
+    }  # fmt: skip
+
+
+def test_the_best_epoch_is_chosen_without_emergent_pairs(pictures_and_clips):
+    trained = [d.summary for d in evaluate(pictures_and_clips, KS).values() if not d.summary["emergent"]]
+    expected = np.mean([s[f"hit@{k}"] for s in trained for k in KS])
+    assert mean_recall(pictures_and_clips) == pytest.approx(expected)
 
 
 def test_a_caption_is_searched_once_and_a_picture_as_often_as_it_is_there():
@@ -74,8 +119,8 @@ def test_a_caption_is_searched_once_and_a_picture_as_often_as_it_is_there():
 
 
 def test_saved_galleries_come_back(three, tmp_path):
-    save_galleries(tmp_path / "embeddings.safetensors", {"test": three})
-    loaded = load_galleries(tmp_path / "embeddings.safetensors", "test")
+    save_galleries(tmp_path / "embeddings.safetensors", {"test": {"d": three}})
+    loaded = load_galleries(tmp_path / "embeddings.safetensors", "test")["d"]
     assert all(torch.equal(loaded[m].embeddings, three[m].embeddings) for m in three)
     assert all((loaded[m].positions == three[m].positions).all() for m in three)
     with pytest.raises(ValueError, match="no embeddings of the split 'train'"):
@@ -115,11 +160,11 @@ def test_seeds_with_other_queries_are_refused():
 
 
 def test_cells_are_compared_with_the_first(three):
-    directions = evaluate(three, KS)
+    directions = evaluate({"d": three}, KS)
     table = compare_cells({"a": directions, "b": directions})
     assert table.loc[table.cell == "b", "difference"].eq(0).all()
     assert table.loc[table.cell == "a", "difference"].isna().all()
-    other = evaluate({**three, "text": gallery([[1, 0], [0, 1]], [0, 1], first=50)}, KS)
+    other = evaluate({"d": {**three, "text": gallery([[1, 0], [0, 1]], [0, 1], first=50)}}, KS)
     with pytest.raises(ValueError, match="b: has other queries"):
         compare_cells({"a": directions, "b": other})
 
@@ -132,7 +177,7 @@ def test_external_embeddings_are_scored_like_our_own(three, tmp_path):
     pd.DataFrame({"query": [0, 1, 2], "item": [0, 0, 1]}).to_csv(tmp_path / "relevant.csv", index=False)
     queries, items = read_embeddings(tmp_path / "q.npy"), read_embeddings(tmp_path / "g.npy")
     summary = evaluate_direction(queries, items, read_relevance(tmp_path / "relevant.csv", 3, 2), KS).summary
-    assert summary == evaluate(three, KS)["image->text"].summary
+    assert summary == evaluate({"d": three}, KS)["image->text"].summary
 
 
 def test_a_relevant_row_that_is_not_there_is_named_with_its_line(tmp_path):
@@ -156,7 +201,7 @@ def test_the_hardest_queries_are_named_with_what_stood_first_instead(three):
         }
     )
     images = gallery([[1, 0.1], [0.2, 1], [0, 1]], [0, 0, 1], first=2)
-    rows = evaluate({"text": three["text"], "image": images}, KS)["image->text"].queries
+    rows = evaluate({"d": {"text": three["text"], "image": images}}, KS)["image->text"].queries
     table = hardest_queries(rows.assign(dataset="d", direction="image->text"), {"d": manifest})
     worst = table.iloc[0]
     assert (worst["query"], worst["caption"], worst["mean_rank"]) == ("b.png", "A cat.", 2)

@@ -72,7 +72,7 @@ def test_every_accepted_row_points_into_its_array(prepared):
         rows = manifest.loc[(manifest.modality == modality) & (manifest.reason == ""), "row"]
         assert sorted(rows) == list(range(len(rows)))
         assert len(array) >= len(rows)
-    pd.testing.assert_frame_equal(pd.read_parquet(out / "manifest.parquet"), manifest.drop(columns="group"))
+    pd.testing.assert_frame_equal(pd.read_parquet(out / "manifest.parquet"), manifest)
 
 
 def test_items_have_every_modality_of_the_dataset(prepared):

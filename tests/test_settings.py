@@ -28,6 +28,8 @@ MISTAKES = [
     ("nonsense", 3, ["nonsense", "unknown key"]),
     ("matrix.methods", ["loar"], ["matrix.methods", "'loar'", "did you mean 'lora'"]),
     ("matrix.datasets", ["stamp"], ["matrix.datasets", "'stamp'", "stamps"]),
+    ("matrix.datasets", ["stamps-image+stamp"], ["matrix.datasets", "'stamp'", "stamps"]),
+    ("matrix.datasets", ["stamps+stamps"], ["matrix.datasets", "'stamps+stamps'", "twice"]),
     ("methods.lora.kind", "loar", ["methods.lora.kind", "'loar'", "adapter", "peft_library"]),
     ("methods.full.learning_rate", -1, ["methods.full.learning_rate", "-1", "greater than 0"]),
     ("methods.lora.layers", {"last": 0}, ["methods.lora.layers", "'last': 0", "all"]),
@@ -54,6 +56,14 @@ def test_a_mistake_is_one_line_that_names_it(key, value, parts):
     message = str(refusal.value)
     assert "\n" not in message
     assert [part for part in parts if part not in message] == []
+
+
+def test_datasets_with_different_encoders_are_not_trained_together():
+    config = changed("matrix.datasets", ["stamps-image+stamps-speech"])
+    config["encoders"]["other"] = config["encoders"]["minilm-l6"]
+    config["datasets"]["stamps-speech"]["encoders"]["text"] = "other"
+    with pytest.raises(ValueError, match="text is embedded by 'minilm-l6' and by 'other'; .* share"):
+        check(config)
 
 
 def test_snakemake_refuses_a_mistake_before_any_work():

@@ -38,7 +38,9 @@ def manifest() -> pd.DataFrame:
     common = {
         "item": [f"item{i}" for i in items],
         "label": items // 2,
+        "group": [f"caption {i // 2:02d}" for i in items],
         "split": split,
+        "dataset": "random",
         "row": items,
         "length": 5,
     }
@@ -49,11 +51,11 @@ def manifest() -> pd.DataFrame:
 
 
 @pytest.fixture
-def arrays() -> dict[str, Activations]:
+def arrays() -> dict[str, dict[str, Activations]]:
     rng = np.random.default_rng(0)
     tokens = rng.integers(1, 50, (ITEMS, 5)).astype(np.int32)
     pixels = rng.integers(0, 256, (ITEMS, 3, 28, 28)).astype(np.uint8)
-    return {"text": Activations(tokens, np.full(ITEMS, 5)), "image": Activations(pixels, None)}
+    return {"random": {"text": Activations(tokens, np.full(ITEMS, 5)), "image": Activations(pixels, None)}}
 
 
 def build(cell: Cell, tiny_encoder):
@@ -119,8 +121,8 @@ def test_saved_weights_embed_as_the_trained_towers_did(method, tiny_encoder, man
     save_weights(tmp_path / "weights.safetensors", trained.weights)
     fresh = build(cell, tiny_encoder)
     restore(fresh, tmp_path / "weights.safetensors")
-    expected = embed_split(towers, manifest, arrays, "test", torch.float32)
-    found = embed_split(fresh, manifest, arrays, "test", torch.float32)
+    expected = embed_split(towers, manifest, arrays, "test", torch.float32)["random"]
+    found = embed_split(fresh, manifest, arrays, "test", torch.float32)["random"]
     assert all(torch.equal(found[m].embeddings, expected[m].embeddings) for m in expected)
 
 
@@ -155,7 +157,7 @@ def test_the_schedule_rises_to_one_and_falls_to_zero():
 
 
 def test_an_epoch_shows_every_item_at_most_once_and_another_order_each_time(manifest, arrays):
-    examples = select(manifest, "train", arrays)
+    examples = select(manifest, "train", arrays["random"])
     rng = np.random.default_rng(0)
     first, second = (np.concatenate(list(examples.epoch(5, rng))) for _ in range(2))
     assert len(first) == len(set(first)) == 15

@@ -14,7 +14,7 @@ from crossmodal_peft.checkpoint import open_checkpoint
 from crossmodal_peft.embed import embed_split
 from crossmodal_peft.encoder import load_encoder
 from crossmodal_peft.evaluate import evaluate
-from crossmodal_peft.examples import open_activations, read_manifest
+from crossmodal_peft.examples import open_arrays, read_manifests
 from crossmodal_peft.galleries import load_galleries
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.methods.frozen import Settings as Frozen
@@ -88,6 +88,19 @@ def test_a_checkpoint_is_what_its_record_counts(smoke):
     assert record["checkpoint_bytes"] == pytest.approx(4 * record["parameters"]["trainable"], rel=0.05)
 
 
+def test_one_model_on_two_datasets_is_tested_on_each_and_on_the_pair_that_neither_has(smoke):
+    name = "stamps-image+stamps-speech/lora/0"
+    snakemake(smoke, f"build/smoke/results/runs/{name}/record.json")
+    record = json.loads((results(smoke) / "runs" / name / "record.json").read_text())
+    alone = json.loads((results(smoke) / "runs/stamps-image/lora/0/record.json").read_text())
+    emergent = {direction for direction, m in record["metrics"].items() if m["emergent"]}
+    assert emergent == {"image->audio", "audio->image"}
+    assert set(record["metrics"]) - emergent == {"text->image", "image->text", "text->audio", "audio->text"}
+    assert record["metrics"]["text->image"]["gallery"] == alone["metrics"]["text->image"]["gallery"]
+    assert record["metrics"]["audio->image"]["queries_excluded"] > 0
+    assert set(record["provenance"]["inputs"]) >= {"stamps-image manifest", "stamps-speech manifest"}
+
+
 def test_a_finished_workflow_has_nothing_to_do(smoke):
     assert planned(smoke) == {}
 
@@ -147,8 +160,8 @@ def smoke_layout(folder: Path) -> Layout:
 
 def test_a_checkpoint_embeds_as_the_training_did(smoke):
     layout, cell = smoke_layout(smoke), "stamps-speech/lora/0"
-    kept = load_galleries(layout.checkpoint(cell) / "embeddings.safetensors", "test")
-    again = embed_cell(cell, "test", layout)
+    kept = load_galleries(layout.checkpoint(cell) / "embeddings.safetensors", "test")["stamps-speech"]
+    again = embed_cell(cell, "test", layout)["stamps-speech"]
     for modality, gallery in kept.items():
         assert (again[modality].embeddings * gallery.embeddings).sum(1).min() > 0.9999
         assert (again[modality].positions == gallery.positions).all()
@@ -158,13 +171,11 @@ def test_merged_encoders_retrieve_as_the_trained_cell_does(smoke, tmp_path):
     layout, name = smoke_layout(smoke), "stamps-image/lora/0"
     cell = read_cell(name, layout)[0].cell
     merge_cell(name, tmp_path, layout)
-    _, trained = open_checkpoint(layout.checkpoint(name), layout.folders(cell.data))
+    _, trained = open_checkpoint(layout.checkpoint(name), layout.folders(cell.encoder_names))
     projections = load_file(tmp_path / "projections.safetensors")
-    manifest = read_manifest(layout.manifest(cell.dataset))
-    inputs = {
-        m: open_activations(layout.activations(cell.dataset, m, "input"), manifest, m, "input")
-        for m in cell.encoders
-    }
+    manifest = read_manifests(layout.manifests(cell.dataset))
+    paths = {m: layout.activations(cell.dataset, m, "input") for m in cell.encoders}
+    inputs = open_arrays({cell.dataset: paths}, manifest, dict.fromkeys(paths, "input"))
     plain = build_towers(
         lambda m: load_encoder(tmp_path / m, cell.encoders[m].family, cell.encoders[m].pooling, "eager"),
         Frozen(kind="frozen"), list(cell.encoders), cell.train.embedding_width, 1.0,

@@ -21,7 +21,14 @@ SIZES = ("queries", "gallery")
 # How the method was set: its size, the budget that chose it, whether its learning rate was.
 TUNING = ("size", "budget", "tuned")
 # What stands beside the metrics in a record and is none: under which conditions they were measured.
-CONDITIONS = {*SIZES, "queries_excluded", "k_above_gallery", "query_similarity", "gallery_similarity"}
+CONDITIONS = {
+    *SIZES,
+    "queries_excluded",
+    "k_above_gallery",
+    "query_similarity",
+    "gallery_similarity",
+    "emergent",
+}
 PARTS = ("dataset", "method", "seed", "status", "metrics", "parameters", "training", "checkpoint_bytes")
 
 

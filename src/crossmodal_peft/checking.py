@@ -19,6 +19,7 @@ from crossmodal_peft.settings import (
     Sweep,
     TextEncoder,
     Train,
+    parts,
 )
 
 
@@ -48,10 +49,11 @@ def check(config: dict[str, Any], origin: str = "params.yaml") -> Settings:
 
 def _mistakes(settings: Settings) -> Iterator[str]:
     """What is well-formed but refers to something that is not there."""
-    for key, known in (("datasets", settings.datasets), ("methods", settings.methods)):
-        for name in getattr(settings.matrix, key):
-            if name not in known:
-                yield f"matrix.{key}: {name!r} is not among {key}{_closest(name, list(known))}"
+    for name in settings.matrix.methods:
+        if name not in settings.methods:
+            yield f"matrix.methods: {name!r} is not among methods{_closest(name, list(settings.methods))}"
+    for dataset in settings.matrix.datasets:
+        yield from _dataset_mistakes(dataset, settings)
     for name, encoder in settings.encoders.items():
         families = registry.names("encoders")
         if encoder.family not in families:
@@ -77,6 +79,24 @@ def _mistakes(settings: Settings) -> Iterator[str]:
             yield f"methods.{name}.budget: takes the place of {tuning.size_key}; give one of the two"
     if settings.sweep.seed in settings.matrix.seeds:
         yield f"sweep.seed: {settings.sweep.seed} is in matrix.seeds; tune on a seed that is not reported"
+
+
+def _dataset_mistakes(dataset: str, settings: Settings) -> Iterator[str]:
+    """What is wrong with a dataset of the matrix, or with several that are trained together."""
+    encoders: dict[str, str] = {}
+    for name in parts(dataset):
+        if name not in settings.datasets:
+            close = _closest(name, list(settings.datasets))
+            yield f"matrix.datasets: {name!r} is not among datasets{close}"
+            continue
+        for modality, encoder in settings.datasets[name].encoders.items():
+            if encoders.setdefault(modality, encoder) != encoder:
+                yield (
+                    f"matrix.datasets: {dataset!r}: {modality} is embedded by {encoders[modality]!r} and by "
+                    f"{encoder!r}; datasets that are trained together share their encoders"
+                )
+    if len(set(parts(dataset))) < len(parts(dataset)):
+        yield f"matrix.datasets: {dataset!r}: names a dataset twice"
 
 
 def _sets_size(tuning: Any) -> bool:

@@ -15,20 +15,28 @@ BATCH = 128
 def embed_split(
     towers: Towers,
     manifest: pd.DataFrame,
-    activations: dict[str, Activations],
+    activations: dict[str, dict[str, Activations]],
     split: str,
     precision: torch.dtype,
-) -> dict[str, Gallery]:
-    """Embed every modality of a split with the towers as they are; they are left in evaluation mode."""
+) -> dict[str, dict[str, Gallery]]:
+    """Embed every modality of every dataset's split with the towers as they are, left in evaluation mode."""
     device = next(towers.parameters()).device
     towers.eval()
-    galleries = {}
-    for modality, source in activations.items():
-        part = gallery_rows(manifest, split, modality)
+
+    def embed(modality: str, source: Activations, part: pd.DataFrame) -> Gallery:
         chunks = []
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             for rows in np.split(part.row.to_numpy(), range(BATCH, len(part), BATCH)):
                 inputs, lengths = source.batch(rows)
                 chunks.append(towers.embed(modality, inputs, lengths).cpu())
-        galleries[modality] = Gallery(torch.cat(chunks), part.label.to_numpy(), part.index.to_numpy())
-    return galleries
+        return Gallery(torch.cat(chunks), part.label.to_numpy(), part.index.to_numpy())
+
+    return {
+        dataset: {
+            modality: embed(
+                modality, source, gallery_rows(manifest[manifest.dataset == dataset], split, modality)
+            )
+            for modality, source in arrays.items()
+        }
+        for dataset, arrays in activations.items()
+    }

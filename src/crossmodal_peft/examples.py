@@ -1,6 +1,6 @@
 """A split of a prepared dataset: its items, and the activations of their representations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+
+from crossmodal_peft.schema import Modality
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,26 @@ def read_manifest(path: Path) -> pd.DataFrame:
     return manifest[manifest.row >= 0].reset_index(drop=True)
 
 
+def read_manifests(paths: Mapping[str, Path]) -> pd.DataFrame:
+    """The accepted rows of datasets that are used together, with `dataset`, and with labels in common."""
+    manifest = pd.concat([read_manifest(path).assign(dataset=name) for name, path in paths.items()])
+    labels, _ = pd.factorize(manifest["group"], sort=True)
+    return manifest.assign(label=labels).reset_index(drop=True)
+
+
+def open_arrays(
+    paths: Mapping[str, Mapping[Modality, Path]], manifest: pd.DataFrame, cuts: Mapping[Modality, str]
+) -> dict[str, dict[str, Activations]]:
+    """Map the arrays of datasets, by dataset and modality, each at the cut of its modality."""
+    return {
+        name: {
+            m: open_activations(path, manifest[manifest.dataset == name], m, cuts[m])
+            for m, path in modalities.items()
+        }
+        for name, modalities in paths.items()
+    }
+
+
 def open_activations(path: Path, manifest: pd.DataFrame, modality: str, cut: str) -> Activations:
     """Map a modality's array at a cut; only text has padding, and pooled vectors have none."""
     rows = manifest[manifest.modality == modality].sort_values("row")
@@ -72,7 +94,7 @@ def open_activations(path: Path, manifest: pd.DataFrame, modality: str, cut: str
 
 
 def select(manifest: pd.DataFrame, split: str, activations: dict[str, Activations]) -> Examples:
-    """The items of a split."""
+    """The items of a split of one dataset; `manifest` holds its rows."""
     part = manifest[manifest.split == split]
     names = part["item"].unique()
     labels = part.groupby("item")["label"].first().loc[names].to_numpy()
@@ -81,3 +103,25 @@ def select(manifest: pd.DataFrame, split: str, activations: dict[str, Activation
         by_item = part[part.modality == modality].groupby("item")["row"].apply(lambda r: r.to_numpy())
         rows[modality] = list(by_item.loc[names])
     return Examples(activations, rows, labels)
+
+
+def select_each(
+    manifest: pd.DataFrame, split: str, activations: dict[str, dict[str, Activations]]
+) -> dict[str, Examples]:
+    """The items of a split of each dataset."""
+    return {
+        name: select(manifest[manifest.dataset == name], split, arrays)
+        for name, arrays in activations.items()
+    }
+
+
+def in_turn(
+    examples: dict[str, Examples], batch_size: int, rng: np.random.Generator
+) -> list[tuple[str, np.ndarray]]:
+    """An epoch of all datasets: (dataset, item numbers), their batches spread evenly among one another."""
+    placed = []
+    for name, of_dataset in examples.items():
+        batches = list(of_dataset.epoch(batch_size, rng))
+        placed += [((i + 0.5) / len(batches), name, items) for i, items in enumerate(batches)]
+    placed.sort(key=lambda entry: entry[0])
+    return [(name, items) for _, name, items in placed]

@@ -1,15 +1,19 @@
 """Embeddings of a split, as retrieval needs them: what is searched, and what it is about."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from crossmodal_peft.files import whole
+
+PARTS = ("embeddings", "labels", "positions")
 
 
 @dataclass(frozen=True)
@@ -27,34 +31,42 @@ def gallery_rows(manifest: pd.DataFrame, split: str, modality: str) -> pd.DataFr
     return part.drop_duplicates(["label", "source"]) if modality == "text" else part
 
 
-def save_galleries(path: Path, galleries: dict[str, dict[str, Gallery]]) -> None:
-    """Write the galleries of splits (split → modality → gallery) as safetensors."""
-    tensors = {}
-    for split, modalities in galleries.items():
-        for modality, gallery in modalities.items():
-            tensors[f"{split}/{modality}/embeddings"] = gallery.embeddings.contiguous()
-            tensors[f"{split}/{modality}/labels"] = torch.tensor(gallery.labels)
-            tensors[f"{split}/{modality}/positions"] = torch.tensor(gallery.positions)
+def save_galleries(path: Path, galleries: dict[str, dict[str, dict[str, Gallery]]]) -> None:
+    """Write the galleries of splits (split → dataset → modality → gallery) as safetensors."""
+    tensors: dict[str, Tensor] = {}
+    for split, datasets in galleries.items():
+        for dataset, modalities in datasets.items():
+            for modality, gallery in modalities.items():
+                name = f"{split}/{dataset}/{modality}"
+                values = gallery.embeddings, torch.tensor(gallery.labels), torch.tensor(gallery.positions)
+                tensors |= {f"{name}/{part}": v.contiguous() for part, v in zip(PARTS, values, strict=True)}
     with whole(path) as partial:
         save_file(tensors, partial)
 
 
-def load_galleries(path: Path, split: str) -> dict[str, Gallery]:
-    """Read the galleries of a split, by modality.
+def load_galleries(path: Path, split: str) -> dict[str, dict[str, Gallery]]:
+    """Read the galleries of a split, by dataset and modality.
 
     Raises ValueError if the file has none of this split.
     """
-    tensors = load_file(path)
-    modalities = [
-        name.split("/")[1] for name in tensors if name.startswith(f"{split}/") and name.endswith("labels")
-    ]
-    if not modalities:
+    found: dict[str, dict[str, Gallery]] = {}
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118 (it is no dict)
+            if name.startswith(f"{split}/") and name.endswith("/labels"):
+                _, dataset, modality, _ = name.split("/")
+                parts = [file.get_tensor(f"{split}/{dataset}/{modality}/{part}") for part in PARTS]
+                found.setdefault(dataset, {})[modality] = Gallery(
+                    parts[0], parts[1].numpy(), parts[2].numpy()
+                )
+    if not found:
         raise ValueError(f"{path}: no embeddings of the split {split!r}")
-    return {
-        modality: Gallery(
-            tensors[f"{split}/{modality}/embeddings"],
-            tensors[f"{split}/{modality}/labels"].numpy(),
-            tensors[f"{split}/{modality}/positions"].numpy(),
-        )
-        for modality in modalities
-    }
+    return found
+
+
+def pooled(galleries: Sequence[Gallery]) -> Gallery:
+    """Several galleries of one modality as one."""
+    return Gallery(
+        torch.cat([gallery.embeddings for gallery in galleries]),
+        np.concatenate([gallery.labels for gallery in galleries]),
+        np.concatenate([gallery.positions for gallery in galleries]),
+    )

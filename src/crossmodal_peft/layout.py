@@ -1,10 +1,11 @@
 """Where the files of a workflow stand. Loads no torch: the Snakefile uses it too."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from crossmodal_peft.schema import DatasetSettings, Modality
-from crossmodal_peft.settings import Cell, Paths
+from crossmodal_peft.schema import Modality
+from crossmodal_peft.settings import Cell, Paths, parts
 
 RECEIPT = "source.json"  # Stands beside a download: what it is, from where, with which hashes.
 
@@ -44,13 +45,20 @@ class Layout:
         name = f"{modality}.npy" if cut == "input" else f"{modality}.{cut}.npy"
         return self.prepared / dataset / name
 
-    def arrays(self, cell: Cell) -> dict[str, Path]:
-        """The arrays that a cell trains on, by modality."""
-        return {m: self.activations(cell.dataset, m, cell.tuning.cut(m)) for m in cell.data.encoders}
+    def manifests(self, dataset: str) -> dict[str, Path]:
+        """The manifests of a dataset, or of all that a cell trains on together (`a+b`), by name."""
+        return {name: self.manifest(name) for name in parts(dataset)}
 
-    def folders(self, data: DatasetSettings) -> dict[Modality, Path]:
-        """The encoder folders of a dataset, by modality."""
-        return {modality: self.encoder(name) for modality, name in data.encoders.items()}
+    def arrays(self, cell: Cell) -> dict[str, dict[Modality, Path]]:
+        """The arrays that a cell trains on, by dataset and modality."""
+        return {
+            name: {m: self.activations(name, m, cell.tuning.cut(m)) for m in data.encoders}
+            for name, data in cell.data.items()
+        }
+
+    def folders(self, encoders: Mapping[Modality, str]) -> dict[Modality, Path]:
+        """The folders of encoders that are named by modality."""
+        return {modality: self.encoder(name) for modality, name in encoders.items()}
 
     def checkpoint(self, cell_name: str) -> Path:
         """Folder of a cell's checkpoint; a cell's name is dataset/method/seed."""

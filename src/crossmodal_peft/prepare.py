@@ -26,9 +26,10 @@ def prepare(
 ) -> pd.DataFrame:
     """Decode every item of the unpacked dataset at `root` once; write a manifest and an array a modality.
 
-    The manifest has a row for each representation of an item: item, label (equal: relevant to one another),
-    split, modality, row (in the array), length (tokens that are no padding; -1: all), source (caption or
-    file), reason (why the item was refused; then it has no row). Raises ValueError if a split stays empty.
+    The manifest has a row for each representation of an item: item, group (its caption), label (of the group;
+    equal ones are relevant to one another), split, modality, row (in the array), length (tokens that are no
+    padding; -1: all), source (caption or file), reason (why the item was refused; then it has no row). Raises
+    ValueError if a split stays empty.
     """
     dataset = registry.module("datasets", settings.kind)
     found = _limited(list(dataset.items(root, settings)), settings)
@@ -51,7 +52,7 @@ def prepare(
     ]
     _require_all_splits(manifest)
     with whole(out / "manifest.parquet") as path:
-        manifest.drop(columns="group").to_parquet(path, index=False)
+        manifest.to_parquet(path, index=False)
     return manifest
 
 

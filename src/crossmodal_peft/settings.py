@@ -113,7 +113,9 @@ class Sweep(Strict):
 class Matrix(Strict):
     """The cells: every dataset with every method with every seed."""
 
-    datasets: list[str] = Field(min_length=1)
+    datasets: list[str] = Field(
+        min_length=1, description="`a+b`: one model on both, batches of each in turn."
+    )
     methods: list[str] = Field(min_length=1)
     seeds: list[NonNegativeInt] = Field(min_length=1)
 
@@ -149,7 +151,7 @@ class Cell(Strict):
     dataset: str
     method: str
     seed: NonNegativeInt
-    data: _any_of("datasets")  # type: ignore[valid-type]
+    data: dict[str, _any_of("datasets")]  # type: ignore[valid-type]
     encoders: dict[Modality, AnyEncoder]
     tuning: _any_of("methods")  # type: ignore[valid-type]
     train: Train
@@ -159,20 +161,33 @@ class Cell(Strict):
         """`dataset/method/seed`."""
         return f"{self.dataset}/{self.method}/{self.seed}"
 
+    @property
+    def encoder_names(self) -> dict[Modality, str]:
+        """Names of its encoders, by modality; datasets that are trained together share them."""
+        return {modality: name for data in self.data.values() for modality, name in data.encoders.items()}
+
+
+def parts(dataset: str) -> list[str]:
+    """The datasets that a cell trains on together: `a+b` names two."""
+    return dataset.split("+")
+
 
 def cell(settings: Settings, dataset: str, method: str, seed: int) -> Cell:
     """The settings of one cell. `method@rate` is a method at another learning rate (see `at_rate`)."""
-    data = settings.datasets[dataset]
+    data = {name: settings.datasets[name] for name in parts(dataset)}
     name, _, rate = method.partition("@")
     tuning, train = settings.methods[name], settings.train
     if rate:
         tuning, train = at_rate(tuning, train, float(rate))
+    encoders = {
+        m: settings.encoders[encoder] for part in data.values() for m, encoder in part.encoders.items()
+    }
     return Cell(
         dataset=dataset,
         method=method,
         seed=seed,
         data=data,
-        encoders={modality: settings.encoders[encoder] for modality, encoder in data.encoders.items()},
+        encoders=encoders,
         tuning=tuning,
         train=train,
     )

@@ -49,7 +49,7 @@ def prepare_dataset(
     root = registry.module("datasets", data.kind).unpack(
         layout.dataset(data.kind), layout.unpacked(data.kind)
     )
-    manifest = prepare(root, layout.folders(data), data, encoders, layout.manifest(name).parent)
+    manifest = prepare(root, layout.folders(data.encoders), data, encoders, layout.manifest(name).parent)
     refused = manifest.loc[manifest.reason != "", "item"].nunique()
     sizes = manifest[manifest.reason == ""].groupby("split")["item"].nunique()
     return (
@@ -81,7 +81,6 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     from crossmodal_peft import checkpoint, hardware
     from crossmodal_peft.budget import fit_cell
     from crossmodal_peft.embed import embed_split
-    from crossmodal_peft.examples import open_activations, read_manifest
     from crossmodal_peft.export import save_peft_adapters
     from crossmodal_peft.galleries import save_galleries
     from crossmodal_peft.towers import count_parameters
@@ -91,14 +90,11 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     torch.use_deterministic_algorithms(True)
     device = hardware.resolve_device()
     precision = hardware.resolve_precision(cell.train.precision, device)
-    folders: dict[Any, Path] = layout.folders(cell.data)
+    folders: dict[Any, Path] = layout.folders(cell.encoder_names)
     for folder in folders.values():
         check_receipt(folder)
     cell = fit_cell(cell, folders)
-    manifest = read_manifest(layout.manifest(cell.dataset))
-    activations = {
-        m: open_activations(path, manifest, m, cell.tuning.cut(m)) for m, path in layout.arrays(cell).items()
-    }
+    manifest, activations = open_data(cell, layout)
     kernel = hardware.resolve_kernel(cell.train.kernel, device)
     towers = checkpoint.load_towers(cell, folders, kernel).to(device)
     trained = train(towers, cell, manifest, activations, report=lambda line: print(line, flush=True))
@@ -114,14 +110,29 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     write_json(out / CELL_FILE, _cell_file(cell, layout, count_parameters(towers), trained.costs, how))
 
 
+def open_data(cell: Cell, layout: Layout) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """The manifest of a cell's datasets and their activations, by dataset and modality."""
+    from crossmodal_peft.examples import open_arrays, read_manifests
+
+    manifest = read_manifests(layout.manifests(cell.dataset))
+    return manifest, open_arrays(
+        layout.arrays(cell), manifest, {m: cell.tuning.cut(m) for m in cell.encoders}
+    )
+
+
 def _cell_file(
     cell: Cell, layout: Layout, parameters: dict[str, int], costs: dict[str, float], how: dict[str, str]
 ) -> dict[str, Any]:
     weights = layout.checkpoint(cell.name) / WEIGHTS
-    inputs = {"manifest": layout.manifest(cell.dataset)}
-    inputs |= {f"{modality} activations": path for modality, path in layout.arrays(cell).items()}
+    inputs = {f"{name} manifest": path for name, path in layout.manifests(cell.dataset).items()}
     inputs |= {
-        f"{m} encoder": folder / "model.safetensors" for m, folder in layout.folders(cell.data).items()
+        f"{name} {modality} activations": path
+        for name, paths in layout.arrays(cell).items()
+        for modality, path in paths.items()
+    }
+    inputs |= {
+        f"{m} encoder": folder / "model.safetensors"
+        for m, folder in layout.folders(cell.encoder_names).items()
     }
     return CellFile(
         cell=cell,
@@ -163,16 +174,12 @@ def embed_cell(name: str, split: str, layout: Layout) -> dict[str, Any]:
     from crossmodal_peft import hardware
     from crossmodal_peft.checkpoint import open_checkpoint
     from crossmodal_peft.embed import embed_split
-    from crossmodal_peft.examples import open_activations, read_manifest
 
     cell = read_cell(name, layout)[0].cell
     device = hardware.resolve_device()
     kernel = hardware.resolve_kernel(cell.train.kernel, device)
-    _, towers = open_checkpoint(layout.checkpoint(name), layout.folders(cell.data), kernel)
-    manifest = read_manifest(layout.manifest(cell.dataset))
-    activations = {
-        m: open_activations(path, manifest, m, cell.tuning.cut(m)) for m, path in layout.arrays(cell).items()
-    }
+    _, towers = open_checkpoint(layout.checkpoint(name), layout.folders(cell.encoder_names), kernel)
+    manifest, activations = open_data(cell, layout)
     precision = hardware.resolve_precision(cell.train.precision, device)
     return embed_split(towers.to(device), manifest, activations, split, precision)
 
@@ -204,11 +211,13 @@ def write_queries(path: Path, name: str, directions: dict[str, Any]) -> None:
 def compare_all(query_files: list[Path], layout: Layout) -> None:
     """Write intervals of every method, paired tests between them, and the queries that all find hard."""
     from crossmodal_peft.comparison import compare_methods, method_intervals
-    from crossmodal_peft.examples import read_manifest
+    from crossmodal_peft.examples import read_manifests
     from crossmodal_peft.hardest import hardest_queries
 
     queries = pd.concat([pd.read_parquet(path) for path in query_files], ignore_index=True)
-    manifests = {str(name): read_manifest(layout.manifest(str(name))) for name in queries["dataset"].unique()}
+    manifests = {
+        name: read_manifests(layout.manifests(name)) for name in map(str, queries["dataset"].unique())
+    }
     tables = {
         "significance": compare_methods(queries),
         "intervals": method_intervals(queries),
@@ -224,7 +233,7 @@ def merge_cell(name: str, out: Path, layout: Layout) -> None:
     from crossmodal_peft.export import merge_checkpoint
 
     file, _ = read_cell(name, layout)
-    merge_checkpoint(layout.checkpoint(name), layout.folders(file.cell.data), out)
+    merge_checkpoint(layout.checkpoint(name), layout.folders(file.cell.encoder_names), out)
 
 
 def check_receipt(folder: Path) -> None:

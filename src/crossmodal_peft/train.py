@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from crossmodal_peft.embed import embed_split
 from crossmodal_peft.evaluate import mean_recall
-from crossmodal_peft.examples import Activations, Examples, select
+from crossmodal_peft.examples import Activations, Examples, in_turn, select_each
 from crossmodal_peft.hardware import peak_memory, resolve_precision
 from crossmodal_peft.losses import contrastive_loss
 from crossmodal_peft.optimization import make_optimizer, make_schedule
@@ -33,22 +33,22 @@ def train(
     towers: Towers,
     cell: Cell,
     manifest: pd.DataFrame,
-    activations: dict[str, Activations],
+    activations: dict[str, dict[str, Activations]],
     report: Callable[[str], None] = print,
 ) -> Trained:
     """Train the towers; after every epoch measure recall on validation, and keep the best epoch.
 
-    Everything random comes from `cell.seed`. Leaves the towers with the weights of the best epoch. Raises
-    FloatingPointError if the loss is no number.
+    `activations` are by dataset and modality; `manifest` holds the rows of all datasets. Everything random
+    comes from `cell.seed`. Leaves the towers with the weights of the best epoch. Raises FloatingPointError if
+    the loss is no number.
     """
     settings, device = cell.train, next(towers.parameters()).device
     rng = np.random.default_rng(cell.seed)
-    examples = select(manifest, "train", activations)
+    examples = select_each(manifest, "train", activations)
+    steps = settings.epochs * sum(part.steps(settings.batch_size) for part in examples.values())
     precision = resolve_precision(settings.precision, device)
     optimizer = make_optimizer(towers, cell.tuning.learning_rate, settings)
-    schedule = make_schedule(
-        optimizer, settings.epochs * examples.steps(settings.batch_size), settings.warm_up
-    )
+    schedule = make_schedule(optimizer, steps, settings.warm_up)
     history: list[dict[str, float]] = []
     best: dict[str, Tensor] = {}
     began, stepping = time.perf_counter(), 0.0
@@ -75,8 +75,8 @@ def train(
         report(progress(cell, history))
     towers.load_state_dict(best, strict=False)
     towers.fold()
-    items: float = (
-        settings.epochs * examples.steps(settings.batch_size) * min(settings.batch_size, len(examples))
+    items: float = settings.epochs * sum(
+        part.steps(settings.batch_size) * min(settings.batch_size, len(part)) for part in examples.values()
     )
     costs: dict[str, float] = {
         "seconds": history[-1]["seconds"],
@@ -91,7 +91,7 @@ def train(
 
 def train_epoch(
     towers: Towers,
-    examples: Examples,
+    examples: dict[str, Examples],
     cell: Cell,
     rng: np.random.Generator,
     optimizer: torch.optim.Optimizer,
@@ -101,15 +101,14 @@ def train_epoch(
 ) -> float:
     """The pass number `epoch` (from 1) over the items in a random order; returns the mean loss."""
     towers.train()
-    steps = examples.steps(cell.train.batch_size)
     losses = []
-    for items in examples.epoch(cell.train.batch_size, rng):
-        labels = torch.from_numpy(examples.labels[items])
-        losses.append(
-            train_step(towers, examples.draw(items, rng), labels, optimizer, cell.train.clip_norm, precision)
-        )
+    batches = in_turn(examples, cell.train.batch_size, rng)
+    for dataset, items in batches:
+        labels = torch.from_numpy(examples[dataset].labels[items])
+        batch = examples[dataset].draw(items, rng)
+        losses.append(train_step(towers, batch, labels, optimizer, cell.train.clip_norm, precision))
         schedule.step()
-        towers.after_step((epoch - 1) * steps + len(losses), cell.train.epochs * steps)
+        towers.after_step((epoch - 1) * len(batches) + len(losses), cell.train.epochs * len(batches))
     return float(np.mean(losses))
 
 

@@ -51,7 +51,7 @@ for dataset, data in SETTINGS.datasets.items():
             f"prepare_{dataset}"
         input:
             LAYOUT.dataset(data.kind) / RECEIPT,
-            [folder / RECEIPT for folder in LAYOUT.folders(data).values()],
+            [folder / RECEIPT for folder in LAYOUT.folders(data.encoders).values()],
             code("prepare", "items", "imaging", "sound", f"datasets/{data.kind}"),
             family_code(dataset),
         output:

@@ -27,7 +27,7 @@ rule aggregate:
 rule compare_methods:
     input:
         queries=[LAYOUT.run(cell) / "queries.parquet" for cell in CELLS],
-        manifests=[LAYOUT.manifest(dataset) for dataset in SETTINGS.matrix.datasets],
+        manifests=[LAYOUT.manifest(name) for dataset in SETTINGS.matrix.datasets for name in parts(dataset)],
         code=code("comparison", "hardest", "statistics"),
     output:
         COMPARED,

@@ -8,9 +8,9 @@ def cell_of(wildcards):
 
 rule train:
     input:
-        LAYOUT.manifest("{dataset}"),
-        lambda w: LAYOUT.arrays(cell_of(w)).values(),
-        lambda w: [folder / RECEIPT for folder in LAYOUT.folders(cell_of(w).data).values()],
+        lambda w: LAYOUT.manifests(w.dataset).values(),
+        lambda w: [path for paths in LAYOUT.arrays(cell_of(w)).values() for path in paths.values()],
+        lambda w: [folder / RECEIPT for folder in LAYOUT.folders(cell_of(w).encoder_names).values()],
         # metrics.py is left out: of it, training uses hit@K alone, so that a new metric trains nothing.
         code(
             "train",
@@ -34,7 +34,7 @@ rule train:
             "relevance",
             "scoring",
         ),
-        lambda w: family_code(w.dataset),
+        lambda w: [file for name in parts(w.dataset) for file in family_code(name)],
         lambda w: code(f"methods/{cell_of(w).tuning.kind}"),
     output:
         multiext(

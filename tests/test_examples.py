@@ -1,0 +1,40 @@
+"""Claims about datasets that are trained together."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crossmodal_peft.examples import Examples, in_turn, read_manifests
+
+
+def examples(items: int) -> Examples:
+    return Examples({}, {}, np.arange(items))
+
+
+def test_one_dataset_alone_is_drawn_as_its_own_epoch():
+    alone = list(examples(10).epoch(3, np.random.default_rng(0)))
+    together = in_turn({"a": examples(10)}, 3, np.random.default_rng(0))
+    assert [list(items) for _, items in together] == [list(items) for items in alone]
+
+
+def test_batches_of_two_datasets_are_spread_evenly():
+    both = {"large": examples(12), "small": examples(4)}
+    names = [name for name, _ in in_turn(both, 2, np.random.default_rng(0))]
+    # Six batches and two: the small ones stand in the middle of either half.
+    assert names == ["large", "large", "small", "large", "large", "large", "small", "large"]
+
+
+@pytest.fixture
+def manifests(tmp_path) -> dict:
+    for name, groups in (("one", ["b", "c", "b"]), ("two", ["a", "b", None])):
+        rows = [row if group else -1 for row, group in enumerate(groups)]
+        frame = pd.DataFrame({"group": groups, "row": rows, "label": 9, "modality": "text"})
+        frame.to_parquet(tmp_path / f"{name}.parquet")
+    return {name: tmp_path / f"{name}.parquet" for name in ("one", "two")}
+
+
+def test_equal_captions_of_two_datasets_are_relevant_to_one_another(manifests):
+    together = read_manifests(manifests)
+    assert list(together.dataset) == ["one"] * 3 + ["two"] * 2
+    assert list(together.label) == [1, 2, 1, 0, 1]
+    assert list(together.index) == [0, 1, 2, 3, 4]
