@@ -74,8 +74,8 @@ def test_a_pair_that_no_dataset_has_is_emergent(pictures_and_clips):
     emergent = {name for name, direction in found.items() if direction.summary["emergent"]}
     assert emergent == {"image->audio", "audio->image"}
     assert set(found) - emergent == {"text->image", "image->text", "text->audio", "audio->text"}
-    # Picture 1 is of caption 0 and nearest to the clip of caption 1, and the other way round (cosine 0.9952, and
-    # 0.9950 to the clip's own picture).
+    # Picture 1 is of caption 0 and nearest to the clip of caption 1, and the other way round (cosine 0.9952,
+    # and 0.9950 to the clip's own picture).
     assert found["audio->image"].summary["hit@1"] == pytest.approx(1 / 2)
     assert found["image->audio"].summary["hit@1"] == pytest.approx(2 / 3)
     assert list(found["audio->image"].queries["query"]) == [20, 21]
