@@ -1,4 +1,4 @@
-"""Claims about the evaluation of cells: directions, per-query results, comparisons, external embeddings."""
+"""Claims about the evaluation of cells: directions, per-query results, comparisons, tables of summaries."""
 
 from dataclasses import replace
 
@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from crossmodal_peft.comparison import compare_cells, compare_methods, method_intervals
 from crossmodal_peft.evaluate import evaluate, mean_recall
-from crossmodal_peft.external import read_embeddings, read_relevance
 from crossmodal_peft.galleries import Gallery, gallery_rows, load_galleries, save_galleries
 from crossmodal_peft.hardest import hardest_queries
+from crossmodal_peft.summary import notes, readable, summary_table
 
 KS = (1, 5, 10)
 
@@ -169,29 +169,6 @@ def test_cells_are_compared_with_the_first(three):
         compare_cells({"a": directions, "b": other})
 
 
-def test_external_embeddings_are_scored_like_our_own(three, tmp_path):
-    from crossmodal_peft.evaluate import evaluate_direction
-
-    np.save(tmp_path / "q.npy", three["image"].embeddings.numpy())
-    np.save(tmp_path / "g.npy", three["text"].embeddings.numpy())
-    pd.DataFrame({"query": [0, 1, 2], "item": [0, 0, 1]}).to_csv(tmp_path / "relevant.csv", index=False)
-    queries, items = read_embeddings(tmp_path / "q.npy"), read_embeddings(tmp_path / "g.npy")
-    summary = evaluate_direction(queries, items, read_relevance(tmp_path / "relevant.csv", 3, 2), KS).summary
-    assert summary == evaluate({"d": three}, KS)["image->text"].summary
-
-
-def test_a_relevant_row_that_is_not_there_is_named_with_its_line(tmp_path):
-    (tmp_path / "relevant.csv").write_text("query,item\n0,0\n1,7\n")
-    with pytest.raises(ValueError, match=r"relevant.csv, line 3: item 7 is not among the 2 embeddings"):
-        read_relevance(tmp_path / "relevant.csv", 3, 2)
-
-
-def test_a_vector_is_no_embedding_file(tmp_path):
-    np.save(tmp_path / "q.npy", np.zeros(3))
-    with pytest.raises(ValueError, match=r"q.npy: expected floats of shape"):
-        read_embeddings(tmp_path / "q.npy")
-
-
 def test_the_hardest_queries_are_named_with_what_stood_first_instead(three):
     manifest = pd.DataFrame(
         {
@@ -206,3 +183,25 @@ def test_the_hardest_queries_are_named_with_what_stood_first_instead(three):
     worst = table.iloc[0]
     assert (worst["query"], worst["caption"], worst["mean_rank"]) == ("b.png", "A cat.", 2)
     assert (worst["instead"], worst["share"]) == ("A dog.", 1)
+
+
+def test_a_summary_table_has_every_metric_and_interval(three):
+    results = evaluate({"d": three}, KS)
+    table = summary_table(results).set_index("direction")
+    row, summary = table.loc["image->text"], results["image->text"].summary
+    assert (row["hit@1"], row["ndcg@10"], row["gallery"]) == (summary["hit@1"], summary["ndcg@10"], 2)
+    assert [row["map@10_low"], row["map@10_high"]] == summary["intervals"]["map@10"]
+    assert row["k_above_gallery"] == "5 10"
+    shown = readable({"image->text": results["image->text"]})
+    assert "| image->text" in shown and "66.7 [" in shown and "gallery smaller than K = 5, 10" in shown
+    assert "min(R, 10)" in shown
+
+
+def test_notes_say_what_is_left_out_collapsed_or_emergent():
+    same = gallery([[1, 0.001], [1, 0], [1, 0.002]], [0, 1, 5])
+    apart = gallery([[1, 0], [0, 1], [-1, 0.5]], [0, 1, 2], first=5)
+    summary = evaluate({"d": {"text": same, "image": apart}}, KS)["text->image"].summary
+    found = "; ".join(notes({**summary, "emergent": True}))
+    assert "1 queries without a relevant item" in found
+    assert "query embeddings collapsed (mean cosine 1.000)" in found and "gallery embeddings" not in found
+    assert "never trained against each other" in found

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranx import Qrels, Run, evaluate
 
-from crossmodal_peft import counting, ranking
+from crossmodal_peft import counting, ranking, screening
 from crossmodal_peft.metrics import conditions, metrics, summarise
 from crossmodal_peft.nearest import nearest
 from crossmodal_peft.ranking import rank
 from crossmodal_peft.relevance import Relevance, relevance_from_labels, relevance_from_pairs
 from crossmodal_peft.scoring import prepare
+from crossmodal_peft.screening import screens
 
 KS = (1, 3, 5, 10)
 
@@ -237,15 +238,24 @@ def near_tied_problem():
 
 # (counting.FEW, counting.MOST_COMPARISONS): what counting would choose by itself, and each of its ways alone.
 WAYS = {"chosen": (1 / 8, 8), "few": (1e9, 8), "each": (0, 10**9), "sorted": (0, 0)}
+VNNI = torch.cpu.get_capabilities().get("avx512_vnni", False)
+PROBLEMS = {
+    "tied": tied_problem(0),
+    "many relevant": random_problem(1, 40, 60, 12),
+    "wide": random_problem(2, 30, 70, 3, 512),
+    "near ties": near_tied_problem(),
+}
+
+
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.skipif(not VNNI, reason="no VNNI"))])
+def in_bytes(request, monkeypatch):
+    """Small problems are screened in float32, or, like large ones, in bytes first."""
+    monkeypatch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if request.param else 2**62)
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    "problem",
-    [tied_problem(0), random_problem(1, 40, 60, 12), random_problem(2, 30, 70, 3, 512), near_tied_problem()],
-    ids=["tied", "many relevant", "wide", "near ties"],
-)
-def test_block_sizes_give_the_same_numbers(problem, way, monkeypatch):
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
+def test_block_sizes_give_the_same_numbers(problem, way, in_bytes, monkeypatch):
     monkeypatch.setattr(counting, "FEW", WAYS[way][0])
     monkeypatch.setattr(counting, "MOST_COMPARISONS", WAYS[way][1])
     queries, gallery, relevance = problem
@@ -273,12 +283,27 @@ def test_exact_scores_stay_at_the_embeddings():
     assert 0 < error.max() < 512 * 2**-24
 
 
-def test_reduced_precision_products_are_refused(monkeypatch):
-    def coarse(queries, gallery, thresholds, bound, width):
-        return counted(queries, gallery.bfloat16().float(), thresholds, bound, width)
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
+def test_every_precision_keeps_its_bound(problem, in_bytes):
+    exact = torch.from_numpy(exact_matrix(*problem[:2]))
+    for screen in screens(prepare(problem[0], "query"), prepare(problem[1], "gallery")):
+        products = screen.products(slice(None), torch.empty(exact.numel(), dtype=torch.float64))
+        assert ((products * screen.unit - exact).abs() <= screen.bound).all(), screen.dtype
 
-    counted = ranking._count_block
-    monkeypatch.setattr(ranking, "_count_block", coarse)
+
+def test_outliers_in_one_item_leave_the_bound_of_bytes_true(monkeypatch):
+    monkeypatch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if VNNI else 2**62)
+    queries, gallery, _ = random_problem(5, 40, 60, 3, 64)
+    gallery[3, 7], queries[5, 7] = 1e4, -1e4
+    exact = torch.from_numpy(exact_matrix(queries, gallery))
+    screen = screens(prepare(queries, "query"), prepare(gallery, "gallery"))[0]
+    products = screen.products(slice(None), torch.empty(exact.numel(), dtype=torch.float64))
+    assert ((products * screen.unit - exact).abs() <= screen.bound).all()
+
+
+def test_reduced_precision_products_are_refused(monkeypatch):
+    multiply = screening._multiply
+    monkeypatch.setattr(screening, "_multiply", lambda q, g, out: multiply(q, g.bfloat16().float(), out))
     with pytest.raises(RuntimeError, match="less exact"):
         rank(*random_problem(0, 5, 50, 3, 64))
 
@@ -371,7 +396,7 @@ def test_a_near_irrelevant_item_lowers_every_first_rank(problem):
 
 @pytest.mark.parametrize("problem", [tied_problem(3), random_problem(4, 40, 60, 12)])
 @pytest.mark.parametrize("k", [1, 10, 60, 75])
-def test_nearest_is_the_exact_order_for_every_block(problem, k):
+def test_nearest_is_the_exact_order_for_every_block(problem, k, in_bytes):
     queries, gallery, _ = problem
     exact = exact_matrix(queries, gallery)
     order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
@@ -383,7 +408,7 @@ def test_nearest_is_the_exact_order_for_every_block(problem, k):
 
 
 @pytest.mark.parametrize("copies", [1, 20])
-def test_nearest_among_near_ties_does_not_depend_on_the_block(copies):
+def test_nearest_among_near_ties_does_not_depend_on_the_block(copies, in_bytes):
     queries, gallery = near_ties(copies)
     order = np.argsort(-exact_matrix(queries, gallery), axis=1, kind="stable")[:, :10]
     for block in (1, 7, 40, 300, None):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +20,7 @@ from crossmodal_peft.examples import open_arrays, read_manifests
 from crossmodal_peft.galleries import load_galleries
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.methods.frozen import Settings as Frozen
+from crossmodal_peft.settings import Paths
 from crossmodal_peft.stages import embed_cell, merge_cell, read_cell
 from crossmodal_peft.towers import build_towers
 
@@ -165,6 +168,24 @@ def test_a_checkpoint_embeds_as_the_training_did(smoke):
     for modality, gallery in kept.items():
         assert (again[modality].embeddings * gallery.embeddings).sum(1).min() > 0.9999
         assert (again[modality].positions == gallery.positions).all()
+
+
+def test_a_copied_checkpoint_is_evaluated_as_its_record_says(smoke, tmp_path):
+    """By its folder, without the embeddings that training left, and on a split that has none."""
+    cell = "stamps-speech/lora/0"
+    copy = shutil.copytree(smoke / "build/smoke/checkpoints" / cell, tmp_path / "copy")
+    (copy / "embeddings.safetensors").unlink()
+    paths = Paths(prepared="build/smoke/prepared", checkpoints="build/smoke/checkpoints").model_dump_json()
+    command = f"crossmodal-peft evaluate --paths {shlex.quote(paths)}"
+    shown = run(f"{command} {copy} --out {tmp_path}/test.csv", smoke, PYTHONPATH=str(smoke / "src"))
+    assert "| text->audio" in shown and "95 % bootstrap intervals" in shown
+    table = pd.read_csv(tmp_path / "test.csv").set_index("direction")
+    record = json.loads((results(smoke) / "runs" / cell / "record.json").read_text())["metrics"]
+    for direction, metrics in record.items():
+        assert table.loc[direction, "queries"] == metrics["queries"]
+        assert table.loc[direction, "hit@10"] == pytest.approx(metrics["hit@10"], abs=0.01)
+    shown = run(f"{command} {cell} --split train", smoke, PYTHONPATH=str(smoke / "src"))
+    assert "| audio->text" in shown
 
 
 def test_merged_encoders_retrieve_as_the_trained_cell_does(smoke, tmp_path):

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from crossmodal_peft import stages
 from crossmodal_peft.layout import Layout
+from crossmodal_peft.records import CELL_FILE
 from crossmodal_peft.settings import AnyEncoder, Carrier, Cell, Paths, Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -17,6 +18,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 SettingsJson = Annotated[str, typer.Option("--settings", help="What the stage depends on, as JSON.")]
 PathsJson = Annotated[str, typer.Option("--paths", help="The four roots of params.yaml's `paths`, as JSON.")]
 Ks = Annotated[str, typer.Option(help="The K in hit@K and its kin, with commas.")]
+CellName = Annotated[str, typer.Argument(help="dataset/method/seed, or the folder of a checkpoint.")]
+Split = Annotated[str, typer.Option(help="train, validation or test.")]
+Out = Annotated[Path | None, typer.Option(help="Also write the table as CSV.")]
 DEFAULT_PATHS = Paths().model_dump_json()
 
 
@@ -71,43 +75,43 @@ def train(settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
 
 
 @app.command()
-def evaluate(cell: str, ks: Ks = "1,5,10", paths: PathsJson = DEFAULT_PATHS) -> None:
+def record(cell: str, ks: Ks = "1,5,10", paths: PathsJson = DEFAULT_PATHS) -> None:
     """Score a trained cell (dataset/method/seed) on the test split and write its record."""
-    stages.evaluate_cell(cell, _ks(ks), _layout(paths))
+    stages.record_cell(cell, _ks(ks), _layout(paths))
 
 
 @app.command()
-def inspect(
-    cell: str,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+def evaluate(
+    cell: CellName,
+    split: Split = "test",
     ks: Ks = "1,5,10",
+    out: Out = None,
     paths: PathsJson = DEFAULT_PATHS,
 ) -> None:
-    """Print a trained cell's metrics on any split; nothing is written.
+    """Print a trained cell's metrics on any split, with intervals, sizes and what to beware of.
 
-    crossmodal-peft inspect stamps-image/lora/0 --split train
+    crossmodal-peft evaluate stamps-image/lora/0 --split validation
     """
-    directions = stages.score_split(cell, split, _ks(ks), _layout(paths))
-    print(json.dumps({name: result.summary for name, result in directions.items()}, indent=2))
+    _show(stages.score_split(_name(cell), split, _ks(ks), _layout(paths)), out)
 
 
 @app.command()
 def compare(
     cells: list[str],
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Split = "test",
     ks: Ks = "1,5,10",
-    out: Annotated[Path | None, typer.Option(help="Also write the table as CSV.")] = None,
+    out: Out = None,
     paths: PathsJson = DEFAULT_PATHS,
 ) -> None:
     """Compare trained cells of one dataset with the first of them: intervals and paired differences.
 
     crossmodal-peft compare stamps-speech/frozen/0 stamps-speech/lora/0 stamps-speech/full/0
     """
-    from crossmodal_peft.comparison import compare_cells
+    from crossmodal_peft.comparison import COMPARED, compare_cells
 
     layout = _layout(paths)
-    table = compare_cells({cell: stages.score_split(cell, split, _ks(ks), layout) for cell in cells})
-    print(table.to_markdown(index=False, floatfmt=".3f"))
+    table = compare_cells({cell: stages.score_split(_name(cell), split, _ks(ks), layout) for cell in cells})
+    print(f"{table.to_markdown(index=False, floatfmt='.3f')}\n\n{COMPARED}")
     if out:
         table.to_csv(out, index=False)
 
@@ -117,20 +121,23 @@ def score(
     queries: Annotated[Path, typer.Option(help="Embeddings of the queries: .npy, (queries, width).")],
     gallery: Annotated[Path, typer.Option(help="Embeddings of the gallery: .npy, (items, width).")],
     relevance: Annotated[
-        Path, typer.Option(help="CSV with the columns query and item: relevant pairs of rows.")
+        Path, typer.Option(help="CSV with the columns query and item: relevant pairs of rows, or of ids.")
     ],
+    query_ids: Annotated[Path | None, typer.Option(help="Ids of the queries, one a line.")] = None,
+    gallery_ids: Annotated[Path | None, typer.Option(help="Ids of the gallery, one a line.")] = None,
     ks: Ks = "1,5,10",
+    out: Out = None,
 ) -> None:
     """Score embeddings that were made elsewhere (normalise them first for cosine similarity).
 
     crossmodal-peft score --queries q.npy --gallery g.npy --relevance relevant.csv
     """
     from crossmodal_peft.evaluate import evaluate_direction
-    from crossmodal_peft.external import read_embeddings, read_relevance
+    from crossmodal_peft.external import read_relevance, read_sides
 
-    ours, theirs = read_embeddings(queries), read_embeddings(gallery)
-    pairs = read_relevance(relevance, len(ours.positions), len(theirs.positions))
-    print(json.dumps(evaluate_direction(ours, theirs, pairs, _ks(ks)).summary, indent=2))
+    ours, theirs = read_sides(queries, gallery, query_ids, gallery_ids)
+    pairs = read_relevance(relevance, ours, theirs)
+    _show({"queries->gallery": evaluate_direction(ours, theirs, pairs, _ks(ks))}, out)
 
 
 @app.command()
@@ -190,6 +197,22 @@ def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Stem o
         rates.to_csv(path, index=False, float_format="%.6g")
     with whole(out.with_suffix(".md")) as path:
         path.write_text(as_markdown(rates))
+
+
+def _name(cell: str) -> str:
+    """A cell's name, or the absolute path of a checkpoint folder, which stands for it."""
+    return str(Path(cell).absolute()) if (Path(cell) / CELL_FILE).exists() else cell
+
+
+def _show(directions: dict[str, Any], out: Path | None) -> None:
+    """Print the table of an evaluation, and write all of it where wanted."""
+    from crossmodal_peft.files import whole
+    from crossmodal_peft.summary import readable, summary_table
+
+    print(readable(directions))
+    if out:
+        with whole(out) as path:
+            summary_table(directions).to_csv(path, index=False)
 
 
 def _ks(ks: str) -> list[int]:

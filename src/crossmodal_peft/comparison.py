@@ -11,6 +11,13 @@ from crossmodal_peft.statistics import Comparison, hierarchical_interval, holm, 
 
 METRICS = ("hit@1", "hit@10", "map@10")
 RESAMPLING_SEED = 0
+COMPARED = (
+    "hit@K: share of queries with any relevant item among the first K (R@K in CLIP and CLAP papers). map@10: "
+    "sum of the precisions at the relevant items among the first 10, divided by min(R, 10) for R relevant "
+    "items. low, high: 95 % bootstrap over queries. difference: to the first cell on the same queries, with "
+    "its 95 % interval (paired t-test); p_holm: its p-value after Holm's correction over the cells of a "
+    "direction and metric. Ties count by their expected value over random orders."
+)
 
 
 def by_cell(queries: pd.DataFrame, metric: str) -> np.ndarray:

@@ -4,58 +4,60 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossmodal_peft.scoring import exact_products, exact_scores, reaching
+from crossmodal_peft.scoring import exact_scores, listed, reached
+from crossmodal_peft.screening import Screen
 
 # Up to this many relevant items per query comparing with each is cheaper than sorting the tile.
 MOST_COMPARISONS = 8
 # While the items that reach a query's lowest relevant one, times the relevant items, stay below this share of
 # the tile, looking at each of them is cheaper than passing over the tile.
 FEW = 1 / 8
+# One row in so many tells whether a tile is crowded.
+SAMPLED = 16
 
 
 def count_tile(
     products: Tensor,
-    queries: Tensor,
-    gallery: Tensor,
+    screen: Screen,
+    limits: tuple[Tensor, Tensor],
+    grids: tuple[Tensor, Tensor],
     thresholds: Tensor,
-    bound: Tensor,
-    own: tuple[Tensor, Tensor],
-) -> Tensor:
+) -> Tensor | None:
     """(2, rows, slots) int64: items of one tile above and tied with each threshold.
 
     Args:
-        products: (rows, columns) float32 scores, -inf at the relevant items.
-        queries, gallery: (rows, d) and (columns, d) grid embeddings of the tile.
+        products: (rows, columns) products of the screen, its lowest at the relevant items.
+        screen: where the products come from.
+        limits: (rows, slots) each, the screen's limits of the thresholds.
+        grids: (rows, d) and (columns, d) grid embeddings of the tile.
         thresholds: (rows, slots) float64 exact scores of the relevant items.
-        bound: (rows, 1) float64 error bound of `products`.
-        own: (row, column) of the relevant items inside the tile.
+
+    Returns:
+        None where so many products lie within the limits that a higher precision is cheaper.
     """
-    low, high = (thresholds - bound).float(), (thresholds + bound).float()
+    low, high = limits
+    if screen.dtype == torch.float64:
+        above, at_least = _compare(products, low, high)
+        return torch.stack([above, at_least - above])
     floor = low.amin(dim=1, keepdim=True)
-    some = products[::16]
-    if torch.count_nonzero(some >= floor[::16]) * low.shape[1] <= FEW * some.numel():
-        # The usual tile of a trained model, as every 16th row tells.
+    some = products[::SAMPLED]
+    passed = torch.count_nonzero(some >= floor[::SAMPLED])
+    if passed * low.shape[1] <= FEW * some.numel():
         above, row, slot, column = _compare_few(products, floor, low, high)
+        if len(row) > screen.few * products.numel():
+            return None
+    elif not screen.dtype.is_floating_point:
+        return None
     else:
         above, at_least = _compare(products, low, high)
-        if torch.count_nonzero(at_least > above) > len(queries):
-            return _count_exactly(queries, gallery, thresholds, own)
+        if torch.count_nonzero(at_least > above) > len(products):
+            return None
         row, slot, column = _near(products, low, high, at_least > above)
-    scores, threshold = exact_scores(queries, gallery, row, column), thresholds[row, slot]
+    scores, threshold = exact_scores(*grids, row, column), thresholds[row, slot]
     above.index_put_((row, slot), (scores > threshold).long(), accumulate=True)
     tied = torch.zeros_like(above)
     tied.index_put_((row, slot), (scores == threshold).long(), accumulate=True)
     return torch.stack([above, tied])
-
-
-def _count_exactly(
-    queries: Tensor, gallery: Tensor, thresholds: Tensor, own: tuple[Tensor, Tensor]
-) -> Tensor:
-    """As `count_tile`, but all scored exactly: for tiles full of near ties, as of a constant scorer."""
-    exact = exact_products(queries, gallery)
-    exact[own] = -torch.inf
-    above, at_least = _compare(exact, thresholds, thresholds)
-    return torch.stack([above, at_least - above])
 
 
 def _near(products: Tensor, low: Tensor, high: Tensor, some: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,11 +73,12 @@ def _compare_few(
     products: Tensor, floor: Tensor, low: Tensor, high: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """How many scores exceed `high` (rows, slots), and (row, slot, column) of those from `low` to `high`."""
-    row, column = reaching(products, floor)
-    scores = products[row, column, None]
-    over = scores > high[row]
-    above = torch.zeros(low.shape, dtype=torch.int64, device=low.device).index_add_(0, row, over.long())
-    item, slot = torch.nonzero((scores >= low[row]) & ~over, as_tuple=True)
+    row, column = listed(reached(products, floor))
+    scores, slots = products[row, column, None], low.shape[1]
+    over = scores > high.index_select(0, row)
+    item, slot = listed(over)
+    above = torch.bincount(row[item] * slots + slot, minlength=low.numel()).view(low.shape)
+    item, slot = listed((scores >= low.index_select(0, row)) & ~over)
     return above, row[item], slot, column[item]
 
 

@@ -8,19 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodal_peft.scoring import (
-    error_bounds,
-    exact_products,
-    exact_scores,
-    full_float32,
-    prepare_both,
-    reaching,
-)
+from crossmodal_peft.scoring import exact_scores, full_float32, listed, prepare_both, reached
+from crossmodal_peft.screening import Screen, screens
 
 # Scores in a tile: wide tiles, because selecting the best k of a row has a cost per row.
 CPU_TILE, GPU_TILE = 2**19, 2**27
 CPU_TILE_WIDTH, GPU_TILE_WIDTH = 2**12, 2**16
-# From this many candidates per wanted item a tile is scored exactly as a whole.
+# With more candidates than this per wanted item a tile is left to a higher precision.
 CROWDED = 8
 
 
@@ -66,48 +60,54 @@ def nearest(
     height, width = (block, block) if block else (max(size // min(width, len(gallery)), 1), width)
     with full_float32(queries.device):
         q, g = prepare_both(queries, gallery, query_ids, gallery_ids)
-        bounds = error_bounds(q, g)[:, None]
-        found = []
-        for start in range(0, len(q.grid), height):
-            rows = slice(start, start + height)
-            best = _empty(len(q.grid[rows]), k, queries.device)
-            for column in range(0, len(g.grid), width):
-                best = _with_tile(best, q.grid[rows], g.grid[column : column + width], bounds[rows], column)
-            found.append(best)
+        precisions, found = screens(q, g), []
+        for rows in torch.arange(len(q.grid), device=queries.device).split(height):
+            some = [screen.of(rows) for screen in precisions]
+            found.append(_nearest_of_block(some, (q.grid[rows], g.grid), k, width))
         items, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
     return Nearest(items, scores)
 
 
-def _empty(rows: int, k: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    items = torch.full((rows, k), -1, dtype=torch.int64, device=device)
-    return items, torch.full((rows, k), -torch.inf, dtype=torch.float64, device=device)
-
-
-def _with_tile(
-    best: tuple[Tensor, Tensor], queries: Tensor, gallery: Tensor, bound: Tensor, first: int
+def _nearest_of_block(
+    screens: list[Screen], grids: tuple[Tensor, Tensor], k: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """The best items and scores so far, both (rows, k), after one more tile.
+    """(rows, k) each: the best items and exact scores of a block of queries in the whole gallery."""
+    queries, gallery = grids
+    width = min(width, len(gallery))
+    buffer = torch.empty(len(queries) * width, dtype=torch.float64, device=queries.device)
+    items = torch.full((len(queries), k), -1, dtype=torch.int64, device=queries.device)
+    best = items, torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=queries.device)
+    screen, *finer = screens
+    for first in range(0, len(gallery), width):
+        columns = slice(first, first + width)
+        mask = _may_be_nearest(screen, screen.products(columns, buffer), best[1][:, -1:], k)
+        while finer and torch.count_nonzero(mask) > CROWDED * len(queries) * k:
+            screen, *finer = finer
+            mask = _may_be_nearest(screen, screen.products(columns, buffer), best[1][:, -1:], k)
+        row, column = listed(mask)
+        scores = exact_scores(queries, gallery[columns], row, column)
+        # Gallery rows ascend, so an equal score in a later tile stands behind the k-th.
+        better = scores > best[1][row, -1]
+        best = _merge(best, row[better], column[better] + first, scores[better])
+    return best
 
-    Args:
-        best: the same before the tile, whose gallery rows all follow the earlier ones.
-        queries, gallery: (rows, d) and (columns, d) grid embeddings.
-        bound: (rows, 1) float64 error bound of a float32 score.
-        first: gallery row of the tile's first column.
+
+def _may_be_nearest(screen: Screen, products: Tensor, kth: Tensor, k: int) -> Tensor:
+    """Which products of a tile (rows, columns) may be among the k best.
+
+    `kth`: (rows, 1) exact k-th best scores so far, -inf while there are fewer. Only where it lets too many
+    pass, the k-th best of the tile itself is looked for: an item certainly below that is no candidate either.
     """
-    products = queries @ gallery.T
-    kth, k = best[1][:, -1:], best[1].shape[1]
-    # A float32 score this low belongs to none of the k best of the earlier tiles and this one together.
-    floor = kth - bound
-    if len(gallery) >= k:
-        floor = torch.maximum(floor, torch.topk(products, k, dim=1).values[:, -1:] - 2 * bound)
-    row, column = reaching(products, floor.float())
-    if len(row) > CROWDED * kth.numel() * k:
-        scores = exact_products(queries, gallery)[row, column]
-    else:
-        scores = exact_scores(queries, gallery, row, column)
-    # Gallery rows ascend, so an equal score in a later tile stands behind the k-th.
-    better = scores > kth[row, 0]
-    return _merge(best, row[better], column[better] + first, scores[better])
+    mask = reached(products, screen.limits(kth)[0])
+    if products.shape[1] < k or torch.count_nonzero(mask) <= CROWDED * len(products) * k:
+        return mask
+    own = torch.topk(products, k, dim=1).values[:, -1:]
+    mask &= reached(products, screen.limits(own * screen.unit - screen.bound)[0])
+    if screen.dtype == torch.float64:
+        # Exact scores level with the k-th: those of this tile after the first k come too late.
+        level = products == own
+        mask &= (products > kth) & ~(level & (level.cumsum(dim=1, dtype=torch.int32) > k))
+    return mask
 
 
 def _merge(best: tuple[Tensor, Tensor], row: Tensor, item: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from crossmodal_peft.counting import count_tile
 from crossmodal_peft.relevance import Relevance
-from crossmodal_peft.scoring import error_bounds, exact_scores, full_float32, prepare_both
+from crossmodal_peft.scoring import exact_scores, full_float32, prepare_both
+from crossmodal_peft.screening import Screen, screens
 
 # Scores in a tile. On a CPU 4 MB of scores and as much scratch stay in the cache, where comparing with a
 # threshold costs a fortieth of the product; a GPU wants few, large kernels.
@@ -92,16 +93,16 @@ def rank(
     tied = np.zeros_like(above)
     with full_float32(queries.device):
         q, g = prepare_both(queries, gallery, query_ids, gallery_ids)
-        bounds = error_bounds(q, g)
         pair_rows = torch.from_numpy(relevance.queries).to(q.grid.device)
         pair_items = torch.from_numpy(relevance.items).to(q.grid.device)
         scores = exact_scores(q.grid, g.grid, pair_rows, pair_items)
         height, width = _tile_shape(block, int(relevance.counts.max(initial=0)), queries.device)
-        order = _by_difficulty(relevance, scores, q.norms)
+        order, precisions = _by_difficulty(relevance, scores, q.norms), screens(q, g)
         for start in range(0, len(order), height):
             rows = order[start : start + height]
             thresholds = _thresholds(relevance, rows, scores, pair_items)
-            counts = _count_block(q.grid[rows], g.grid, thresholds, bounds[rows, None], width)
+            some = [screen.of(rows) for screen in precisions]
+            counts = _count_block(some, (q.grid[rows], g.grid), thresholds, width)
             pairs = thresholds.pairs.cpu().numpy()
             above[pairs], tied[pairs] = counts.cpu().numpy()
     return Ranks(relevance, scores.cpu().numpy(), above, tied, q.similarity, g.similarity)
@@ -145,26 +146,46 @@ def _thresholds(relevance: Relevance, rows: Tensor, scores: Tensor, items: Tenso
 
 
 def _count_block(
-    queries: Tensor, gallery: Tensor, thresholds: _Thresholds, bound: Tensor, width: int
+    screens: list[Screen], grids: tuple[Tensor, Tensor], thresholds: _Thresholds, width: int
 ) -> Tensor:
-    """(2, pairs) int64: irrelevant items above and tied, for a block of queries against the whole gallery."""
+    """(2, pairs) int64: irrelevant items above and tied, for a block of queries against the whole gallery.
+
+    Tiles of one block are alike: from the first crowded one on the next higher precision serves.
+    """
+    queries, gallery = grids
+    width = min(width, len(gallery))
     total = torch.zeros((2, *thresholds.scores.shape), dtype=torch.int64, device=queries.device)
-    buffer = queries.new_empty((len(queries), min(width, len(gallery))))
+    buffer = torch.empty(len(queries) * width, dtype=torch.float64, device=queries.device)
     edges = torch.arange(0, len(gallery) + width, width, device=queries.device)
     splits = torch.searchsorted(thresholds.items_ascending, edges).tolist()
-    for tile, part in enumerate(torch.split(gallery, width)):
-        inside = thresholds.by_item[splits[tile] : splits[tile + 1]]
-        items = thresholds.items_ascending[splits[tile] : splits[tile + 1]]
-        own = thresholds.row[inside], items - tile * width
-        products = torch.mm(queries, part.T, out=buffer[:, : len(part)])
-        exact = thresholds.scores[own[0], thresholds.slot[inside]]
-        _check_products(products[own], exact, bound[own[0], 0])
-        products[own] = -torch.inf
-        total += count_tile(products, queries, part, thresholds.scores, bound, own)
+    screen, *finer = screens
+    limits = screen.limits(thresholds.scores)
+    for tile, first in enumerate(range(0, len(gallery), width)):
+        columns = slice(first, first + width)
+        inside = slice(splits[tile], splits[tile + 1])
+        counts = None
+        while counts is None:
+            products = screen.products(columns, buffer)
+            _set_aside(products, screen, thresholds, inside, first)
+            counts = count_tile(products, screen, limits, (queries, gallery[columns]), thresholds.scores)
+            if counts is None:
+                screen, *finer = finer
+                limits = screen.limits(thresholds.scores)
+        total += counts
     return total[:, thresholds.row, thresholds.slot]
 
 
-def _check_products(products: Tensor, exact: Tensor, bound: Tensor) -> None:
-    """Refuse products that break the error bound, as with TF32 forced from outside: counts would be wrong."""
-    if bool(((products - exact).abs() > bound).any()):
-        raise RuntimeError("float32 products here are less exact than float32 allows; is TF32 forced on?")
+def _set_aside(products: Tensor, screen: Screen, thresholds: _Thresholds, inside: slice, first: int) -> None:
+    """Give the relevant items of a tile the lowest product, so that only irrelevant ones count.
+
+    Their exact scores are known: products that miss them by more than the bound, as with TF32 forced from
+    outside, are refused, because the counts would be wrong.
+    """
+    pairs = thresholds.by_item[inside]
+    row, column = thresholds.row[pairs], thresholds.items_ascending[inside] - first
+    scores = products[row, column] * screen.unit[row, 0]
+    if bool(((scores - thresholds.scores[row, thresholds.slot[pairs]]).abs() > screen.bound[row, 0]).any()):
+        raise RuntimeError(
+            f"{screen.dtype} products here are less exact than they must be; is TF32 forced on?"
+        )
+    products[row, column] = screen.lowest

@@ -143,7 +143,7 @@ def _cell_file(
     ).model_dump(mode="json")
 
 
-def evaluate_cell(name: str, ks: list[int], layout: Layout) -> None:
+def record_cell(name: str, ks: list[int], layout: Layout) -> None:
     """Score a cell's test embeddings; write its record and what was retrieved for each query."""
     file, weights = read_cell(name, layout)
     directions = score_split(name, "test", ks, layout)
@@ -161,8 +161,8 @@ def score_split(name: str, split: str, ks: list[int], layout: Layout) -> dict[st
     from crossmodal_peft.galleries import load_galleries
 
     read_cell(name, layout)
-    kept = split in EMBEDDED_SPLITS
     embeddings = layout.checkpoint(name) / "embeddings.safetensors"
+    kept = split in EMBEDDED_SPLITS and embeddings.exists()
     return evaluate(load_galleries(embeddings, split) if kept else embed_cell(name, split, layout), ks)
 
 

@@ -9,7 +9,8 @@ rule evaluate:
             "embeddings.safetensors",
             "cell.json",
         ),
-        code("evaluate", "galleries", "metrics", "nearest", "ranking", "relevance", "scoring", "statistics"),
+        code("evaluate", "galleries", "metrics", "nearest", "ranking", "relevance", "statistics"),
+        code("counting", "scoring", "screening"),
     output:
         LAYOUT.run("{dataset}/{method}/{seed}") / "record.json",
         LAYOUT.run("{dataset}/{method}/{seed}") / "queries.parquet",
@@ -18,4 +19,4 @@ rule evaluate:
     message:
         "evaluate {wildcards.dataset}/{wildcards.method}/{wildcards.seed}"
     shell:
-        "crossmodal-peft evaluate {wildcards.dataset}/{wildcards.method}/{wildcards.seed} --ks {params.ks} {PATHS}"
+        "crossmodal-peft record {wildcards.dataset}/{wildcards.method}/{wildcards.seed} --ks {params.ks} {PATHS}"
