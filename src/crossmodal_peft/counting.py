@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossmodal_peft.scoring import exact_scores, listed, reached
+from crossmodal_peft.scoring import listed, reached, telling_scores
 from crossmodal_peft.screening import Screen
 
 # Up to this many relevant items per query comparing with each is cheaper than sorting the tile.
@@ -22,6 +22,7 @@ def count_tile(
     limits: tuple[Tensor, Tensor],
     grids: tuple[Tensor, Tensor],
     thresholds: Tensor,
+    float_bound: Tensor,
 ) -> Tensor | None:
     """(2, rows, slots) int64: items of one tile above and tied with each threshold.
 
@@ -31,6 +32,7 @@ def count_tile(
         limits: (rows, slots) each, the screen's limits of the thresholds.
         grids: (rows, d) and (columns, d) grid embeddings of the tile.
         thresholds: (rows, slots) float64 exact scores of the relevant items.
+        float_bound: (rows,) float64 error bounds of float32 scores.
 
     Returns:
         None where so many products lie within the limits that a higher precision is cheaper.
@@ -53,7 +55,8 @@ def count_tile(
         if torch.count_nonzero(at_least > above) > len(products):
             return None
         row, slot, column = _near(products, low, high, at_least > above)
-    scores, threshold = exact_scores(*grids, row, column), thresholds[row, slot]
+    threshold = thresholds[row, slot]
+    scores = telling_scores(grids, (row, column), threshold, float_bound[row])
     above.index_put_((row, slot), (scores > threshold).long(), accumulate=True)
     tied = torch.zeros_like(above)
     tied.index_put_((row, slot), (scores == threshold).long(), accumulate=True)

@@ -50,16 +50,16 @@ class Ranks:
 class _Thresholds:
     """The relevant items of one block of queries: `pairs` of the CSR form, and their scores as a matrix.
 
-    A pair sits at (row, slot); unused slots hold +inf, which no score reaches. Pairs are also listed by
-    ascending gallery row in `by_item`, so that the ones inside a tile are one slice.
+    `scores` is (rows, slots); a pair sits at `place` of its entries, and unused slots hold +inf, which no
+    score reaches. Pairs are also listed by ascending gallery row in `by_item`, so that the ones inside a tile
+    are one slice of it and of `items`.
     """
 
     pairs: Tensor
-    row: Tensor
-    slot: Tensor
+    place: Tensor
     scores: Tensor
     by_item: Tensor
-    items_ascending: Tensor
+    items: Tensor
 
 
 def rank(
@@ -139,10 +139,12 @@ def _thresholds(relevance: Relevance, rows: Tensor, scores: Tensor, items: Tenso
     row = torch.repeat_interleave(counts)
     slot = torch.arange(len(row), device=rows.device) - (counts.cumsum(0) - counts)[row]
     pairs = offsets[rows][row] + slot
-    padded = torch.full((len(rows), int(counts.max())), torch.inf, dtype=torch.float64, device=rows.device)
-    padded[row, slot] = scores[pairs]
+    scores_of_rows = torch.full(
+        (len(rows), int(counts.max())), torch.inf, dtype=torch.float64, device=rows.device
+    )
+    scores_of_rows[row, slot] = scores[pairs]
     ascending, by_item = torch.sort(items[pairs])
-    return _Thresholds(pairs, row, slot, padded, by_item, ascending)
+    return _Thresholds(pairs, row * scores_of_rows.shape[1] + slot, scores_of_rows, by_item, ascending)
 
 
 def _count_block(
@@ -157,35 +159,44 @@ def _count_block(
     total = torch.zeros((2, *thresholds.scores.shape), dtype=torch.int64, device=queries.device)
     buffer = torch.empty(len(queries) * width, dtype=torch.float64, device=queries.device)
     edges = torch.arange(0, len(gallery) + width, width, device=queries.device)
-    splits = torch.searchsorted(thresholds.items_ascending, edges).tolist()
+    splits = torch.searchsorted(thresholds.items, edges).tolist()
     screen, *finer = screens
-    limits = screen.limits(thresholds.scores)
+    limits, float_bound = screen.limits(thresholds.scores), screens[-2].bound[:, 0]
     for tile, first in enumerate(range(0, len(gallery), width)):
         columns = slice(first, first + width)
         inside = slice(splits[tile], splits[tile + 1])
         counts = None
         while counts is None:
             products = screen.products(columns, buffer)
-            _set_aside(products, screen, thresholds, inside, first)
-            counts = count_tile(products, screen, limits, (queries, gallery[columns]), thresholds.scores)
+            _set_aside(products, screen, limits, thresholds, inside, first)
+            sides = queries, gallery[columns]
+            counts = count_tile(products, screen, limits, sides, thresholds.scores, float_bound)
             if counts is None:
                 screen, *finer = finer
                 limits = screen.limits(thresholds.scores)
         total += counts
-    return total[:, thresholds.row, thresholds.slot]
+    return total.flatten(1)[:, thresholds.place]
 
 
-def _set_aside(products: Tensor, screen: Screen, thresholds: _Thresholds, inside: slice, first: int) -> None:
+def _set_aside(
+    products: Tensor,
+    screen: Screen,
+    limits: tuple[Tensor, Tensor],
+    thresholds: _Thresholds,
+    inside: slice,
+    first: int,
+) -> None:
     """Give the relevant items of a tile the lowest product, so that only irrelevant ones count.
 
-    Their exact scores are known: products that miss them by more than the bound, as with TF32 forced from
-    outside, are refused, because the counts would be wrong.
+    Their exact scores are known: products outside their own limits, as with TF32 forced from outside, are
+    refused, because the counts would be wrong.
     """
-    pairs = thresholds.by_item[inside]
-    row, column = thresholds.row[pairs], thresholds.items_ascending[inside] - first
-    scores = products[row, column] * screen.unit[row, 0]
-    if bool(((scores - thresholds.scores[row, thresholds.slot[pairs]]).abs() > screen.bound[row, 0]).any()):
+    place = thresholds.place[thresholds.by_item[inside]]
+    row = torch.div(place, limits[0].shape[1], rounding_mode="floor")
+    entry = row * products.shape[1] + thresholds.items[inside] - first
+    own, (low, high) = products.view(-1).index_select(0, entry), (x.view(-1)[place] for x in limits)
+    if bool(((own < low) | (own > high)).any()):
         raise RuntimeError(
             f"{screen.dtype} products here are less exact than they must be; is TF32 forced on?"
         )
-    products[row, column] = screen.lowest
+    products.view(-1).index_fill_(0, entry, screen.lowest)

@@ -133,14 +133,37 @@ def error_bounds(queries: Embeddings, gallery: Embeddings) -> Tensor:
 
 def exact_scores(queries: Tensor, gallery: Tensor, query_rows: Tensor, gallery_rows: Tensor) -> Tensor:
     """(pairs,) exact float64 scores of the pairs (query_rows[i], gallery_rows[i]) of grid embeddings."""
-    scores = torch.empty(len(query_rows), dtype=torch.float64, device=queries.device)
+    return _pair_scores(queries, gallery, query_rows, gallery_rows, torch.float64)
+
+
+def telling_scores(
+    sides: tuple[Tensor, Tensor], rows: tuple[Tensor, Tensor], thresholds: Tensor, bounds: Tensor
+) -> Tensor:
+    """(pairs,) float64 scores, exact unless float32 ones are sure to lie on the same side of the threshold.
+
+    Args:
+        sides: (queries, d) and (gallery, d) grid embeddings.
+        rows: (pairs,) each, the pairs' rows in them.
+        thresholds, bounds: (pairs,) float64, what the scores are compared with, and the float32 error bounds.
+    """
+    scores = _pair_scores(*sides, *rows, torch.float32).double()
+    unsure = torch.nonzero((scores - thresholds).abs() <= bounds)[:, 0]
+    scores[unsure] = exact_scores(*sides, rows[0][unsure], rows[1][unsure])
+    return scores
+
+
+def _pair_scores(
+    queries: Tensor, gallery: Tensor, query_rows: Tensor, gallery_rows: Tensor, dtype: torch.dtype
+) -> Tensor:
+    scores = torch.empty(len(query_rows), dtype=dtype, device=queries.device)
     for start in range(0, len(query_rows), PAIRS_AT_ONCE):
         part = slice(start, start + PAIRS_AT_ONCE)
         left, right = queries.index_select(0, query_rows[part]), gallery.index_select(0, gallery_rows[part])
         if queries.device.type == "cpu":
-            np.einsum("ij,ij->i", left.numpy(), right.numpy(), dtype=np.float64, out=scores[part].numpy())
+            out = scores[part].numpy()
+            np.einsum("ij,ij->i", left.numpy(), right.numpy(), dtype=out.dtype, out=out)
         else:
-            torch.sum(left.double().mul_(right), dim=1, out=scores[part])
+            torch.sum(left.to(dtype).mul_(right), dim=1, out=scores[part])
     return scores
 
 
