@@ -14,6 +14,7 @@ rule train:
         # metrics.py is left out: of it, training uses hit@K alone, so that a new metric trains nothing.
         code(
             "train",
+            "step",
             "optimization",
             "losses",
             "towers",
