@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from crossmodal_peft import processes
 from crossmodal_peft.embed import embed_split
 from crossmodal_peft.evaluate import mean_recall
 from crossmodal_peft.examples import Activations, Examples, in_turn, select_each
@@ -105,8 +106,8 @@ def train_epoch(
     batches = in_turn(examples, cell.train.batch_size, rng)
     for dataset, items in batches:
         labels = torch.from_numpy(examples[dataset].labels[items])
-        batch = examples[dataset].draw(items, rng)
-        losses.append(train_step(towers, batch, labels, optimizer, cell.train.clip_norm, precision))
+        batch = examples[dataset].draw(items, rng, processes.share(len(items)))
+        losses.append(train_step(towers, batch, labels, optimizer, cell.train, precision))
         schedule.step()
         towers.after_step((epoch - 1) * len(batches) + len(losses), cell.train.epochs * len(batches))
     return float(np.mean(losses))
