@@ -117,6 +117,11 @@ class Encoder(nn.Module):
             hidden = module(hidden)
         return self.pooling.pool(hidden, mask)
 
+    def compile_layers(self) -> None:
+        """torch.compile every layer by itself: equal layers are compiled once, in a fraction of the time."""
+        for layer in self.layers:
+            layer.compile()
+
     def _run_layer(self, layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():
             output: Tensor = checkpoint(self.family.run_layer, layer, hidden, mask, use_reentrant=False)

@@ -53,8 +53,8 @@ def describe(failures: dict[int, Any], processes: int) -> str:
 
 
 @contextmanager
-def group(processes: int, device: torch.device) -> Iterator[None]:
-    """Let this process work together with the others of its cell.
+def group(processes: int) -> Iterator[None]:
+    """Let this process work together with the others of its cell; on GPUs, each on its own.
 
     Raises ValueError if torchrun started another number of processes, or this machine has fewer GPUs.
     """
@@ -64,12 +64,13 @@ def group(processes: int, device: torch.device) -> Iterator[None]:
     started = int(os.environ.get("WORLD_SIZE", 1))
     if started != processes:
         raise ValueError(f"train.processes: {processes}, but {started} started")
-    if device.type == "cuda":
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if backend == "nccl":
         here, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
         if local >= here:
             raise ValueError(f"train.processes: one GPU each, but there are only {here}; set it to {here}")
         torch.cuda.set_device(local)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield
     finally:
@@ -79,6 +80,15 @@ def group(processes: int, device: torch.device) -> Iterator[None]:
 def is_first() -> bool:
     """Whether this is the process that writes files: the only one, or number 0."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def of_first(measured: float) -> float:
+    """What process 0 measured: all must draw the same conclusion from it."""
+    if not distributed.is_initialized():
+        return measured
+    values = [measured]
+    distributed.broadcast_object_list(values)
+    return values[0]
 
 
 def share(items: int) -> slice:

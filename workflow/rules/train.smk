@@ -15,6 +15,7 @@ rule train:
         code(
             "train",
             "step",
+            "processes",
             "optimization",
             "losses",
             "towers",
@@ -45,7 +46,7 @@ rule train:
             "cell.json",
         ),
         LAYOUT.run("{dataset}/{method}/{seed}") / "history.csv",
-    threads: SETTINGS.train.threads
+    threads: SETTINGS.train.threads * SETTINGS.train.processes
     params:
         settings=lambda w: cell_of(w).model_dump_json(),
     message:
