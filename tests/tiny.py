@@ -1,5 +1,6 @@
 """Tiny random encoders of every family, inputs for them, and every method in its variants."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from crossmodal_peft.attention import Kernel
 from crossmodal_peft.encoder import Encoder, build_encoder
+from crossmodal_peft.losses import contrastive_loss
 from crossmodal_peft.schema import MethodSettings
 from crossmodal_peft.settings import Settings
 from crossmodal_peft.towers import Towers, build_towers
@@ -109,7 +111,7 @@ def inputs_of(model_type: str, batch: int = 3) -> tuple[Tensor, Tensor | None]:
     random = torch.Generator().manual_seed(2)
     if model_type in SHAPES:
         return torch.randn(batch, *SHAPES[model_type], generator=random), None
-    lengths = torch.tensor([7, 3, 5])[:batch]
+    lengths = torch.tensor([7, 3, 5, 2, 6, 3, 4])[:batch]
     tokens = torch.randint(2, 50, (batch, 7), generator=random)
     padding = 1 if model_type == "roberta" else 0
     return tokens.masked_fill(torch.arange(7) >= lengths[:, None], padding), lengths
@@ -124,3 +126,35 @@ def step(towers: Towers, model_type: str, rate: float = 0.01) -> None:
     ((projected * torch.randn_like(projected)).mean() + towers.penalty()).backward()
     optimizer.step()
     towers.after_step(1, 2)
+
+
+def trio_of(tuning: MethodSettings, model_types: Sequence[str], kernel: Kernel = "eager") -> Towers:
+    """A tower of each model type, in training mode, that takes prepared inputs; no trained weight is zero."""
+    encoders = {ENCODERS[model_type][2]: encoder_of(model_type, kernel) for model_type in model_types}
+    torch.manual_seed(1)
+    towers = build_towers(encoders.__getitem__, tuning, list(encoders), width=8, temperature=0.5)
+    for tower in towers.towers.values():
+        tower.cut = "input"
+    with torch.no_grad():
+        for parameter in towers.trained().values():
+            parameter.add_(torch.randn_like(parameter), alpha=1e-2)
+    return towers.train()
+
+
+def batch_of(model_types: Sequence[str]) -> tuple[dict[str, tuple[Tensor, Tensor | None]], Tensor]:
+    """Seven items' inputs by modality, and their labels, of which two are equal."""
+    inputs = {ENCODERS[model_type][2]: inputs_of(model_type, batch=7) for model_type in model_types}
+    return inputs, torch.tensor([0, 1, 2, 3, 1, 4, 5])
+
+
+def plain_gradients(
+    towers: Towers, batch: dict[str, tuple[Tensor, Tensor | None]], labels: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss and gradients by name of one forward and one backward pass over the whole batch."""
+    towers.zero_grad()
+    embeddings = {modality: towers.embed(modality, *inputs) for modality, inputs in batch.items()}
+    loss = contrastive_loss(embeddings, labels, towers.scale)
+    (loss + towers.penalty()).backward()
+    gradients = {name: p.grad for name, p in towers.named_parameters() if p.grad is not None}
+    towers.zero_grad()
+    return loss.detach(), gradients

@@ -70,8 +70,15 @@ def trunk(
 
 @app.command()
 def train(settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Train one cell."""
-    stages.train_cell(Cell.model_validate_json(settings), _layout(paths))
+    """Train one cell, in as many processes as it asks for."""
+    from crossmodal_peft import processes
+
+    cell = Cell.model_validate_json(settings)
+    if cell.train.processes > 1 and not processes.launched():
+        processes.launch([sys.executable, "-m", "crossmodal_peft.cli", *sys.argv[1:]], cell.train.processes)
+        return
+    with processes.group(cell.train.processes):
+        stages.train_cell(cell, _layout(paths))
 
 
 @app.command()
@@ -227,3 +234,7 @@ def _field(name: str, content: Any) -> Any:
     """Check content as one field of the settings."""
     annotation: Any = Settings.model_fields[name].annotation
     return TypeAdapter(annotation).validate_python(content)
+
+
+if __name__ == "__main__":  # How torchrun starts it.
+    main()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers.utils import logging
 
 from crossmodal_peft import registry
@@ -24,7 +25,8 @@ class Encoder(nn.Module):
     """One Hugging Face model with its family's way to embed inputs, name modules and run a layer.
 
     Attributes: `model`, `family` (a module of `encoders/`), `depth` (layers), `width` (of a token),
-    `output_width` (of the pooled vector). A method's `attach` may fill the others:
+    `output_width` (of the pooled vector); `checkpointing`: whether gradients are computed from the inputs of
+    layers alone, each layer run again in the backward pass. A method's `attach` may fill the others:
 
     - `prompts`: learned tokens (tokens, width) by layer index, in front of the sequence from this layer on;
     - `penalties`: functions whose scalars are added to the training loss;
@@ -40,6 +42,7 @@ class Encoder(nn.Module):
         self.depth = len(self.layers)
         self.width: int = model.config.hidden_size
         self.output_width: int = self.pooling.widths * self.width
+        self.checkpointing = False
         self.prompts = nn.ParameterDict()
         self.penalties: list[Callable[[], Tensor]] = []
         self.after_step: list[Callable[[int, int], None]] = []
@@ -106,13 +109,24 @@ class Encoder(nn.Module):
             if str(index) in self.prompts:
                 hidden = replace_prompt(hidden, virtual, self.prompts[str(index)])
                 virtual = len(self.prompts[str(index)])
-            hidden = self.family.run_layer(self.layers[index], hidden, key_mask(mask, virtual))
+            hidden = self._run_layer(self.layers[index], hidden, key_mask(mask, virtual))
         hidden = hidden[:, virtual:]
         if stop != "pooled":
             return hidden
         for module in self.final_modules():
             hidden = module(hidden)
         return self.pooling.pool(hidden, mask)
+
+    def compile_layers(self) -> None:
+        """torch.compile every layer by itself: equal layers are compiled once, in a fraction of the time."""
+        for layer in self.layers:
+            layer.compile()
+
+    def _run_layer(self, layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        if self.checkpointing and torch.is_grad_enabled():
+            output: Tensor = checkpoint(self.family.run_layer, layer, hidden, mask, use_reentrant=False)
+            return output
+        return self.family.run_layer(layer, hidden, mask)
 
 
 def replace_prompt(hidden: Tensor, virtual: int, prompt: Tensor) -> Tensor:

@@ -49,12 +49,20 @@ class Examples:
         for start in range(0, len(self) - size + 1, size):
             yield order[start : start + size]
 
-    def draw(self, items: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[Tensor, Tensor | None]]:
-        """One representation of each item in each modality."""
+    def draw(
+        self, items: np.ndarray, rng: np.random.Generator, part: slice = slice(None)
+    ) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """One representation of each item in each modality; all are drawn, those of `part` are read."""
         return {
-            modality: self.activations[modality].batch(np.array([rng.choice(rows[i]) for i in items]))
+            modality: self.activations[modality].batch(draw_rows([rows[i] for i in items], rng)[part])
             for modality, rows in self.rows.items()
         }
+
+
+def draw_rows(rows: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """One of each item's rows (items,), drawn as `rng.choice` of each in turn would."""
+    chosen = rng.integers(0, [len(of_item) for of_item in rows])
+    return np.array([of_item[i] for of_item, i in zip(rows, chosen, strict=True)])
 
 
 def read_manifest(path: Path) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from functools import cache
 import torch
 
 from crossmodal_peft.attention import Kernel
+from crossmodal_peft.processes import of_first
 
 
 def resolve_device() -> torch.device:
@@ -39,7 +40,7 @@ def gain_of_bf16() -> float:
         for kind in (torch.float32, torch.bfloat16)
     }
     seconds = {kind: min(_seconds_of_product(*pair) for _ in range(7)) for kind, pair in pairs.items()}
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+    return of_first(seconds[torch.float32] / seconds[torch.bfloat16])
 
 
 def _seconds_of_product(left: torch.Tensor, right: torch.Tensor) -> float:

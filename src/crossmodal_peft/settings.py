@@ -2,7 +2,7 @@
 
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -11,6 +11,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     field_validator,
+    model_validator,
 )
 
 from crossmodal_peft import registry
@@ -85,7 +86,29 @@ class Train(Strict):
         "auto", description="auto: bf16 where the hardware has it."
     )
     kernel: Literal["auto", "eager", "sdpa"] = Field("auto", description="auto: eager on CPU, sdpa on GPU.")
-    threads: PositiveInt = Field(1, description="CPU threads of one cell.")
+    threads: PositiveInt = Field(1, description="CPU threads of one process.")
+    processes: PositiveInt = Field(
+        1, description="Processes that share each batch: one GPU each, or on a CPU so many times the threads."
+    )
+    micro_batch_size: PositiveInt | None = Field(
+        None,
+        description="Items that a process embeds at a time; null: all. The same gradients in less memory, "
+        "for a second forward pass (GradCache).",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Run each layer again in the backward pass: the same gradients in less memory."
+    )
+    compile: bool = Field(False, description="torch.compile of the layers; on a CPU it needs a C++ compiler.")
+
+    @model_validator(mode="after")
+    def _fit_the_batch(self) -> Self:
+        if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
+            raise ValueError(
+                f"micro_batch_size: {self.micro_batch_size}: more than batch_size {self.batch_size}"
+            )
+        if self.processes > self.batch_size:
+            raise ValueError(f"processes: {self.processes}: more than batch_size {self.batch_size}")
+        return self
 
 
 class Evaluate(Strict):

@@ -78,12 +78,12 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     """Train a cell; write its weights, embeddings of validation and test, `cell.json` and history."""
     import torch
 
-    from crossmodal_peft import checkpoint, hardware
+    from crossmodal_peft import checkpoint, hardware, processes
     from crossmodal_peft.budget import fit_cell
     from crossmodal_peft.embed import embed_split
     from crossmodal_peft.export import save_peft_adapters
     from crossmodal_peft.galleries import save_galleries
-    from crossmodal_peft.towers import count_parameters
+    from crossmodal_peft.towers import configure, count_parameters
     from crossmodal_peft.train import train
 
     torch.set_num_threads(cell.train.threads)
@@ -97,7 +97,13 @@ def train_cell(cell: Cell, layout: Layout) -> None:
     manifest, activations = open_data(cell, layout)
     kernel = hardware.resolve_kernel(cell.train.kernel, device)
     towers = checkpoint.load_towers(cell, folders, kernel).to(device)
-    trained = train(towers, cell, manifest, activations, report=lambda line: print(line, flush=True))
+    configure(towers, cell.train)
+    first = processes.is_first()
+    trained = train(
+        towers, cell, manifest, activations, lambda line: print(line, flush=True) if first else None
+    )
+    if not first:
+        return
     out = layout.checkpoint(cell.name)
     checkpoint.save_weights(out / WEIGHTS, trained.weights)
     if cell.tuning.kind == "peft_library":

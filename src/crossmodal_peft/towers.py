@@ -1,6 +1,8 @@
 """The trainable whole: an encoder and a projection for each modality, and one temperature."""
 
 import math
+import os
+import shutil
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 from crossmodal_peft import registry
 from crossmodal_peft.encoder import Encoder
 from crossmodal_peft.schema import MethodSettings, Modality
+from crossmodal_peft.settings import Train
 
 # CLIP's bound: the logit scale may not pass 100, the temperature not fall below 0.01.
 MAX_LOGIT_SCALE = math.log(100)
@@ -90,6 +93,23 @@ def build_towers(
         if tuning.cut(modality) != "pooled":
             attach(encoder, adapted_layers(tuning, modality, encoder.depth), tuning.of(modality))
     return Towers(towers, temperature)
+
+
+def configure(towers: Towers, settings: Train) -> None:
+    """Compile the layers, and let the backward pass run them again, where the settings ask for it.
+
+    Raises ValueError if a compiler is needed and missing.
+    """
+    if settings.compile and not torch.cuda.is_available() and not _has_compiler():
+        raise ValueError("train.compile: no C++ compiler; install g++, or set it to false")
+    for encoder in towers.encoders:
+        encoder.checkpointing = settings.gradient_checkpointing
+        if settings.compile:
+            encoder.compile_layers()
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
 
 
 def adapted_layers(tuning: MethodSettings, modality: Modality, depth: int) -> range:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from crossmodal_peft import processes
 from crossmodal_peft.embed import embed_split
 from crossmodal_peft.evaluate import mean_recall
 from crossmodal_peft.examples import Activations, Examples, in_turn, select_each
 from crossmodal_peft.hardware import peak_memory, resolve_precision
-from crossmodal_peft.losses import contrastive_loss
 from crossmodal_peft.optimization import make_optimizer, make_schedule
 from crossmodal_peft.settings import Cell
+from crossmodal_peft.step import train_step
 from crossmodal_peft.towers import Towers
 
 
@@ -105,31 +106,11 @@ def train_epoch(
     batches = in_turn(examples, cell.train.batch_size, rng)
     for dataset, items in batches:
         labels = torch.from_numpy(examples[dataset].labels[items])
-        batch = examples[dataset].draw(items, rng)
-        losses.append(train_step(towers, batch, labels, optimizer, cell.train.clip_norm, precision))
+        batch = examples[dataset].draw(items, rng, processes.share(len(items)))
+        losses.append(train_step(towers, batch, labels, optimizer, cell.train, precision))
         schedule.step()
         towers.after_step((epoch - 1) * len(batches) + len(losses), cell.train.epochs * len(batches))
     return float(np.mean(losses))
-
-
-def train_step(
-    towers: Towers,
-    batch: dict[str, tuple[Tensor, Tensor | None]],
-    labels: Tensor,
-    optimizer: torch.optim.Optimizer,
-    clip_norm: float,
-    precision: torch.dtype,
-) -> float:
-    """One step on a batch of (activations, lengths) by modality; returns its loss, without penalties."""
-    device = next(towers.parameters()).device
-    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        embeddings = {modality: towers.embed(modality, *inputs) for modality, inputs in batch.items()}
-    loss = contrastive_loss(embeddings, labels.to(device), towers.scale)
-    optimizer.zero_grad(set_to_none=True)
-    (loss + towers.penalty()).backward()
-    nn.utils.clip_grad_norm_(towers.trained().values(), clip_norm)
-    optimizer.step()
-    return loss.item()
 
 
 def best_epoch(history: list[dict[str, float]]) -> dict[str, float]:

@@ -14,6 +14,8 @@ rule train:
         # metrics.py is left out: of it, training uses hit@K alone, so that a new metric trains nothing.
         code(
             "train",
+            "step",
+            "processes",
             "optimization",
             "losses",
             "towers",
@@ -46,7 +48,7 @@ rule train:
             "cell.json",
         ),
         LAYOUT.run("{dataset}/{method}/{seed}") / "history.csv",
-    threads: SETTINGS.train.threads
+    threads: SETTINGS.train.threads * SETTINGS.train.processes
     params:
         settings=lambda w: cell_of(w).model_dump_json(),
     message:

@@ -1,0 +1,140 @@
+"""One cell in several processes, one GPU each: they share every batch and take the same step."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+# A process that waits longer than this for another one ends: the other hangs.
+PATIENCE = timedelta(minutes=10)
+
+
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return distributed.is_torchelastic_launched()
+
+
+def launch(command: Sequence[str], processes: int) -> None:
+    """Run a command in so many processes of this machine, as `torchrun --standalone` does.
+
+    When one fails the others are stopped at once. Raises RuntimeError that says which one failed, and how.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=f"crossmodal-peft-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(config, command[0])(*command[1:])
+    except ChildFailedError as error:
+        raise RuntimeError(describe(error.failures, processes)) from None
+
+
+def describe(failures: dict[int, Any], processes: int) -> str:
+    """Which process failed, and how. One that a signal ended comes first: the others only lost it."""
+    rank, failure = min(failures.items(), key=lambda item: (item[1].exitcode > 0, item[1].timestamp))
+    how = f"failed with exit code {failure.exitcode}: its message stands above"
+    if failure.exitcode < 0:
+        out_of_memory = " (out of memory?)" if failure.signal_name() == "SIGKILL" else ""
+        how = f"was ended by {failure.signal_name()}{out_of_memory}"
+    return f"process {rank} of {processes} {how}; the others were stopped"
+
+
+@contextmanager
+def group(processes: int) -> Iterator[None]:
+    """Let this process work together with the others of its cell; on GPUs, each on its own.
+
+    Raises ValueError if torchrun started another number of processes, or this machine has fewer GPUs.
+    """
+    if processes == 1:
+        yield
+        return
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    if started != processes:
+        raise ValueError(f"train.processes: {processes}, but {started} started")
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if backend == "nccl":
+        here, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
+        if local >= here:
+            raise ValueError(f"train.processes: one GPU each, but there are only {here}; set it to {here}")
+        torch.cuda.set_device(local)
+    distributed.init_process_group(backend, timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files: the only one, or number 0."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def of_first(measured: float) -> float:
+    """What process 0 measured: all must draw the same conclusion from it."""
+    if not distributed.is_initialized():
+        return measured
+    values = [measured]
+    distributed.broadcast_object_list(values)
+    return values[0]
+
+
+def share(items: int) -> slice:
+    """This process's part of a batch of so many items; parts differ by one item at most.
+
+    Raises ValueError if there are fewer items than processes.
+    """
+    if not distributed.is_initialized():
+        return slice(0, items)
+    rank, size = distributed.get_rank(), distributed.get_world_size()
+    if items < size:
+        raise ValueError(f"a batch of {items} items for {size} processes; lower train.processes")
+    return slice(items * rank // size, items * (rank + 1) // size)
+
+
+def gather(own: Tensor, items: int) -> Tensor:
+    """The rows (items, width) of all processes' shares, from this one's; gradients reach its own rows.
+
+    Every process must compute the same loss from them: the gradient of its own rows is then complete.
+    """
+    return own if not distributed.is_initialized() else _Gather.apply(own, items)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, items: int) -> Tensor:
+        joint = own.new_zeros(items, own.shape[1])
+        ctx.share = share(items)
+        joint[ctx.share] = own
+        distributed.all_reduce(joint)  # A sum with zeros: shares may differ in size.
+        return joint
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient[ctx.share], None
+
+
+def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Replace each gradient by its sum over the processes; parameters without one are left out.
+
+    Every process has an item of each modality in the batch, so all have gradients of the same parameters.
+    """
+    if not distributed.is_initialized():
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    distributed.all_reduce(flat)
+    for gradient, total in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(total.view_as(gradient))

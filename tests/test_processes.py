@@ -1,0 +1,75 @@
+"""Claims about cells in several processes: two on this processor, with gloo."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from processes_worker import CASES
+from tiny import batch_of, method, plain_gradients, trio_of
+
+from crossmodal_peft import processes
+
+WORKER = [sys.executable, str(Path(__file__).with_name("processes_worker.py"))]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Loss and gradients of every case, by process."""
+    folder = tmp_path_factory.mktemp("gradients")
+    processes.launch([*WORKER, "gradients", str(folder)], 2)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("case", range(len(CASES)), ids=lambda case: "-".join(map(str, CASES[case])))
+def test_two_processes_have_the_loss_and_gradients_of_one_with_the_whole_batch(case, results):
+    name, trio, _ = CASES[case]
+    loss, expected = plain_gradients(trio_of(method(name), trio), *batch_of(trio))
+    for found_loss, found in (result[case] for result in results):
+        torch.testing.assert_close(found_loss, loss, atol=1e-6, rtol=1e-6)
+        assert found.keys() == expected.keys()
+        for key, gradient in expected.items():
+            torch.testing.assert_close(found[key], gradient, atol=1e-6, rtol=1e-6)
+
+
+def test_both_processes_have_the_same_gradients_to_the_bit(results):
+    for (_, first), (_, second) in zip(*results, strict=True):
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("killed", r"process 1 of 2 was ended by SIGKILL \(out of memory\?\); the others were stopped"),
+        ("error", r"process \d of 2 failed with exit code 1: .*; the others were stopped"),
+    ],
+)
+def test_a_dying_process_is_named_and_the_other_does_not_wait(how, message, capfd):
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match=message):
+        processes.launch([*WORKER, "die", how], 2)
+    assert (
+        time.monotonic() - began < 120
+    )  # Most of it starts the processes; gloo itself would wait 10 minutes.
+    if how == "error":
+        assert "the disk is full" in capfd.readouterr().err
+
+
+def test_shares_cover_the_batch_and_differ_by_one_at_most(monkeypatch):
+    monkeypatch.setattr(processes.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(processes.distributed, "get_world_size", lambda: 3)
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr(processes.distributed, "get_rank", lambda rank=rank: rank)
+        shares.append(range(8)[processes.share(8)])
+    assert [item for share in shares for item in share] == list(range(8))
+    assert {len(share) for share in shares} == {2, 3}
+    with pytest.raises(ValueError, match="a batch of 2 items for 3 processes"):
+        processes.share(2)
+
+
+def test_another_number_of_processes_than_the_settings_say_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(ValueError, match=r"train\.processes: 2, but 3 started"), processes.group(2):
+        pass

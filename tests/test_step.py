@@ -1,0 +1,70 @@
+"""Claims about the training step: what saves memory changes no gradient."""
+
+import pytest
+import torch
+from tiny import METHODS, batch_of, method, plain_gradients, trio_of
+from torch import Tensor
+
+from crossmodal_peft.step import add_gradients, embed
+from crossmodal_peft.towers import Towers
+
+TRIOS = [("bert", "dinov2", "whisper"), ("roberta", "vit", "ast")]
+EVERYWHERE = [(name, trio) for name in METHODS for trio in TRIOS]
+
+
+def gradients(towers: Towers, trio: tuple[str, ...], micro_batch: int | None = None) -> dict[str, Tensor]:
+    towers.zero_grad()
+    add_gradients(towers, *batch_of(trio), micro_batch, torch.float32)
+    return {name: p.grad for name, p in towers.named_parameters() if p.grad is not None}
+
+
+def check_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "trio"), EVERYWHERE)
+def test_micro_batches_and_checkpointing_give_the_gradients_of_the_plain_step(name, trio):
+    towers = trio_of(method(name), trio)
+    _, expected = plain_gradients(towers, *batch_of(trio))
+    found = gradients(towers, trio)
+    if name != "adalora":  # Its penalty is added in another order.
+        assert all(torch.equal(found[key], expected[key]) for key in expected)
+    for micro_batch in (1, 3):
+        check_close(gradients(towers, trio, micro_batch), expected)
+    for tower in towers.towers.values():
+        tower.encoder.checkpointing = True
+    check_close(gradients(towers, trio), expected)
+    check_close(gradients(towers, trio, 3), expected)
+
+
+def test_micro_batches_are_embedded_again_with_the_same_dropout(monkeypatch):
+    towers = trio_of(method("lora", options={"r": 4, "lora_dropout": 0.5}), TRIOS[0])
+    torch.manual_seed(7)
+    found = gradients(towers, TRIOS[0], 3)
+    monkeypatch.setattr("crossmodal_peft.step.checkpoint", lambda run, *inputs, use_reentrant: run(*inputs))
+    torch.manual_seed(7)
+    kept = gradients(towers, TRIOS[0], 3)
+    other = gradients(towers, TRIOS[0], 3)
+    assert all(torch.equal(found[name], kept[name]) for name in kept)
+    assert not all(torch.equal(other[name], kept[name]) for name in kept)
+
+
+def test_micro_batches_work_in_half_precision():
+    towers = trio_of(method("full"), TRIOS[0])
+    _, expected = plain_gradients(towers, *batch_of(TRIOS[0]))
+    add_gradients(towers, *batch_of(TRIOS[0]), 1, torch.bfloat16)
+    for name, gradient in expected.items():
+        assert (towers.get_parameter(name).grad - gradient).norm() < 0.2 * gradient.norm() + 1e-3
+
+
+def test_texts_are_padded_to_the_longest_of_their_micro_batch():
+    towers = trio_of(method("full"), ["bert"])
+    seen = []
+    towers.towers["text"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    batch, _ = batch_of(["bert"])
+    with torch.no_grad():
+        embed(towers, "text", batch["text"], 3, torch.float32)
+    assert [tuple(tokens.shape) for tokens, _ in seen] == [(3, 3), (3, 6), (1, 7)]
+    assert [lengths.tolist() for _, lengths in seen] == [[2, 3, 3], [4, 5, 6], [7]]
