@@ -12,7 +12,7 @@ rule evaluate:
         code("evaluate", "galleries", "metrics", "nearest", "ranking", "relevance", "scoring", "statistics"),
     output:
         LAYOUT.run("{dataset}/{method}/{seed}") / "record.json",
-        LAYOUT.run("{dataset}/{method}/{seed}") / "queries.parquet",
+        LAYOUT.checkpoint("{dataset}/{method}/{seed}") / "queries.parquet",
     params:
         ks=",".join(map(str, SETTINGS.evaluate.ks)),
     message:
