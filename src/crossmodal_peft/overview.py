@@ -1,6 +1,5 @@
 """One line a method: mean recall beside what it costs, for `dvc metrics` and `dvc plots`."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -17,8 +16,7 @@ def overview(quality: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     all, training time is in seconds, checkpoints in MB; all means over seeds.
     """
     hits = quality[quality["metric"].str.startswith("hit@")]
-    recall = 100 * hits.pivot_table("value", BLOCK, "metric", sort=False)
-    recall = recall[sorted(recall, key=lambda name: int(name.removeprefix("hit@")))]
+    recall = 100 * hits.pivot_table("value", BLOCK, "metric", sort=False)[list(hits["metric"].unique())]
     recall.columns = recall.columns.str.replace("hit@", "R@")
     means = costs.groupby(BLOCK, sort=False)[["trainable", "total", "seconds", "checkpoint_bytes"]].mean()
     cost = pd.DataFrame(
@@ -40,7 +38,7 @@ def write_overview(table: pd.DataFrame, results: Path) -> None:
         stale.unlink()
     for path, row in rows.items():
         with whole(path) as partial:
-            partial.write_text(json.dumps({k: float(f"{v:.6g}") for k, v in row.items()}, indent=2) + "\n")
+            partial.write_text(row.to_json(double_precision=4, indent=2) + "\n")
     with whole(results / "overview.csv") as path:
         table.assign(cell=table["dataset"] + "/" + table["method"]).to_csv(
             path, index=False, float_format="%.6g"
