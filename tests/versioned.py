@@ -82,9 +82,9 @@ def clone(project: Path, name: str) -> Path:
 
 
 def clone_with_data(project: Path, name: str) -> Path:
-    """A git clone that shares the project's DVC cache, with all files of its state."""
+    """A git clone with all files of its state, from the cache that all these clones share."""
     folder = clone(project, name)
-    sh(f"dvc config --local cache.dir {project}/.dvc/cache && dvc checkout --quiet", folder)
+    sh(f"dvc config --local cache.dir {project.parent}/first/.dvc/cache && dvc checkout --quiet", folder)
     return folder
 
 
@@ -94,15 +94,15 @@ def weights(folder: Path) -> dict[str, str]:
     return {str(p.parent.relative_to(root)): sha256(p) for p in root.glob("*/*/weights.safetensors")}
 
 
-def trained(output: str) -> list[str]:
-    """The cells, method/seed, that a run trained."""
-    return sorted(re.findall(r"^(?:.*\s)?train stamps-image/(\S+)$", output, re.MULTILINE))
+def jobs(output: str) -> dict[str, int]:
+    """The jobs of a snakemake run, by rule, from its output."""
+    counts = re.findall(r"^([\w-]+) +(\d+)$", output, re.MULTILINE)
+    return {rule: int(n) for rule, n in counts if rule not in ("all", "total")}
 
 
 def planned(folder: Path) -> dict[str, int]:
-    """Jobs that snakemake would run, by rule."""
-    jobs = re.findall(r"^([\w-]+) +(\d+)$", sh("snakemake -n", folder), re.MULTILINE)
-    return {rule: int(n) for rule, n in jobs if rule != "total"}
+    """The jobs that snakemake would run, by rule."""
+    return jobs(sh("snakemake -n", folder))
 
 
 def is_clean(folder: Path) -> bool:
