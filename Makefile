@@ -7,13 +7,16 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # torch's thread pools spin while they wait; with two cells side by side that time belongs to the other cell.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help reproduce smoke sweep test lint lock clean
+.PHONY: help reproduce verify smoke sweep test lint lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-reproduce: .venv/installed  ## run the whole default matrix: download, train, evaluate, tables and plots
-	snakemake
+reproduce: .venv/installed  ## run or continue the default matrix: download, train, evaluate, tables and plots
+	dvc repro
+
+verify: .venv/installed  ## read all versioned files and say which are damaged
+	python workflow/verify.py
 
 smoke: .venv/installed  ## the same workflow on a small slice of the data, in minutes
 	snakemake --configfile workflow/config/smoke.yaml
@@ -25,8 +28,8 @@ test: .venv/installed lint  ## lint and run all tests
 	pytest
 
 lint: .venv/installed  ## check style and types
-	ruff check src tests benchmarks
-	ruff format --check src tests benchmarks
+	ruff check src tests benchmarks workflow
+	ruff format --check src tests benchmarks workflow
 	snakefmt --check Snakefile workflow
 	mypy
 

@@ -1,6 +1,7 @@
 """download → prepare → trunk → train → evaluate → aggregate → tables and plots."""
 
 import json
+import os
 
 from snakemake.exceptions import WorkflowError
 
@@ -33,6 +34,27 @@ def code(*modules):
     return [f"src/crossmodal_peft/{module}.py" for module in modules]
 
 
+# The marker tells `workflow/end_orphans.py` whose jobs outlived a killed run.
+os.environ["CROSSMODAL_PEFT_WORKFLOW"] = os.getcwd()
+# torch's thread pools spin while they wait; with two cells side by side that time belongs to the other cell.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def files_behind(name):
+    """The data, activations and large files of a cell, in the folders that DVC keeps."""
+    dataset, method, seed = name.split("/")
+    cell = settings_of_cell(SETTINGS, dataset, method, int(seed))
+    large = ["weights.safetensors", "embeddings.safetensors", "cell.json", "queries.parquet"]
+    arrays = [path for paths in LAYOUT.arrays(cell).values() for path in paths.values()]
+    return [
+        *[LAYOUT.dataset(data.kind) / RECEIPT for data in cell.data.values()],
+        *[folder / RECEIPT for folder in LAYOUT.folders(cell.encoder_names).values()],
+        *LAYOUT.manifests(dataset).values(),
+        *arrays,
+        *[LAYOUT.checkpoint(name) / file for file in large],
+    ]
+
+
 wildcard_constraints:
     cut=r"embeddings|pooled|last-\d+",
     dataset=r"[\w.+-]+",
@@ -52,6 +74,9 @@ include: "workflow/rules/sweep.smk"
 rule all:
     default_target: True
     input:
+        # The tables need these, but git keeps the tables: a clone without data must not count as done.
+        [path for name in CELLS for path in files_behind(name)],
+        OVERVIEW,
         expand(
             f"{LAYOUT.results}/tables/{{name}}.{{kind}}",
             name=registry.names("tables"),

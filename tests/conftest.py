@@ -67,3 +67,25 @@ def workflow_folder(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     (folder / "data").mkdir()
     (folder / "data" / "raw").symlink_to(raw)
     return folder
+
+
+@pytest.fixture(scope="session")
+def project(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small project under git and DVC whose first state is trained, committed and pushed; never changed."""
+    import versioned
+
+    folder = tmp_path_factory.mktemp("projects") / "first"
+    versioned.create(folder, raw)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def changed(project: Path) -> Path:
+    """A clone with a second commit: another rank, run by `dvc repro`, whose output is in changed.log."""
+    import versioned
+
+    folder = versioned.clone_with_data(project, "changed")
+    versioned.set_rank(folder, 4)
+    (folder.parent / "changed.log").write_text(versioned.sh("dvc repro", folder))
+    versioned.commit(folder, "rank 4")
+    return folder

@@ -168,6 +168,12 @@ def aggregate(records: list[Path], paths: PathsJson = DEFAULT_PATHS) -> None:
 
 
 @app.command()
+def overview(paths: PathsJson = DEFAULT_PATHS) -> None:
+    """Write overview.csv and metrics/, recall and costs of each method, from the aggregated results."""
+    stages.write_overview(_layout(paths))
+
+
+@app.command()
 def count(settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
     """Count every method's parameters at the paper's scale, without weights."""
     from crossmodal_peft.files import whole

@@ -61,7 +61,7 @@ class Layout:
         return {modality: self.encoder(name) for modality, name in encoders.items()}
 
     def checkpoint(self, cell_name: str) -> Path:
-        """Folder of a cell's checkpoint; a cell's name is dataset/method/seed."""
+        """Folder of a cell's weights, embeddings and per-query results; its name is dataset/method/seed."""
         return self.checkpoints / cell_name
 
     def run(self, cell_name: str) -> Path:

@@ -153,7 +153,7 @@ def record_cell(name: str, ks: list[int], layout: Layout) -> None:
     """Score a cell's test embeddings; write its record and what was retrieved for each query."""
     file, weights = read_cell(name, layout)
     directions = score_split(name, "test", ks, layout)
-    write_queries(layout.run(name) / "queries.parquet", name, directions)
+    write_queries(layout.checkpoint(name) / "queries.parquet", name, directions)
     metrics = {direction: result.summary for direction, result in directions.items()}
     write_json(layout.run(name) / "record.json", record(file, metrics, weights.stat().st_size))
 
@@ -232,6 +232,14 @@ def compare_all(query_files: list[Path], layout: Layout) -> None:
     for name, table in tables.items():
         with whole(layout.results / f"{name}.csv") as path:
             table.to_csv(path, index=False, float_format="%.6g")
+
+
+def write_overview(layout: Layout) -> None:
+    """Write recall and costs of each method, from the aggregated results."""
+    from crossmodal_peft import overview
+
+    frames = [pd.read_csv(layout.results / f"{name}.csv") for name in ("quality", "costs")]
+    overview.write_overview(overview.overview(*frames), layout.results)
 
 
 def merge_cell(name: str, out: Path, layout: Layout) -> None:

@@ -13,7 +13,7 @@ rule evaluate:
         code("counting", "scoring", "screening"),
     output:
         LAYOUT.run("{dataset}/{method}/{seed}") / "record.json",
-        LAYOUT.run("{dataset}/{method}/{seed}") / "queries.parquet",
+        LAYOUT.checkpoint("{dataset}/{method}/{seed}") / "queries.parquet",
     params:
         ks=",".join(map(str, SETTINGS.evaluate.ks)),
     message:

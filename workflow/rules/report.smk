@@ -2,6 +2,10 @@
 
 AGGREGATED = [LAYOUT.results / f"{name}.csv" for name in ("quality", "costs", "histories")]
 COMPARED = [LAYOUT.results / f"{name}.csv" for name in ("significance", "intervals", "hardest")]
+OVERVIEW = [
+    LAYOUT.results / "overview.csv",
+    *[LAYOUT.results / "metrics" / f"{name}.json" for name in dict.fromkeys(map(os.path.dirname, CELLS))],
+]
 # Without methods at a budget there are no lines to draw against it.
 PLOTS = [
     name
@@ -24,9 +28,21 @@ rule aggregate:
         "crossmodal-peft aggregate {input.records} {PATHS}"
 
 
+rule overview:
+    input:
+        AGGREGATED,
+        code("overview"),
+    output:
+        OVERVIEW,
+    message:
+        "recall and costs of each method"
+    shell:
+        "crossmodal-peft overview {PATHS}"
+
+
 rule compare_methods:
     input:
-        queries=[LAYOUT.run(cell) / "queries.parquet" for cell in CELLS],
+        queries=[LAYOUT.checkpoint(cell) / "queries.parquet" for cell in CELLS],
         manifests=[LAYOUT.manifest(name) for dataset in SETTINGS.matrix.datasets for name in parts(dataset)],
         code=code("comparison", "hardest", "statistics"),
     output:
