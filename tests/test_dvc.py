@@ -222,7 +222,9 @@ def test_metrics_and_plots_compare_commits(changed):
     assert lora["trainable"]["old"] - PROJECTIONS == 2 * (lora["trainable"]["new"] - PROJECTIONS)
     page = sh("dvc plots diff HEAD~1 HEAD --out page", changed).strip().splitlines()[-1]
     text = Path(page.removeprefix("file://")).read_text()
-    assert all(word in text for word in ("stamps-image/lora", "Recall@1", "HEAD~1", "recall_against_parameters"))
+    assert all(
+        word in text for word in ("stamps-image/lora", "Recall@1", "HEAD~1", "recall_against_parameters")
+    )
 
 
 def test_experiments_run_at_once_and_from_a_queue(changed):

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from crossmodal_peft.comparison import compare_cells, compare_methods, method_intervals
 from crossmodal_peft.evaluate import evaluate, mean_recall
+from crossmodal_peft.evaluation_table import notes, readable, summary_table
 from crossmodal_peft.galleries import Gallery, gallery_rows, load_galleries, save_galleries
 from crossmodal_peft.hardest import hardest_queries
-from crossmodal_peft.evaluation_table import notes, readable, summary_table
 
 KS = (1, 5, 10)
 

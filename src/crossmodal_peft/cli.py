@@ -219,8 +219,8 @@ def _name(cell: str) -> str:
 
 def _show(directions: dict[str, Any], out: Path | None) -> None:
     """Print the table of an evaluation, and write all of it where wanted."""
-    from crossmodal_peft.files import whole
     from crossmodal_peft.evaluation_table import readable, summary_table
+    from crossmodal_peft.files import whole
 
     print(readable(directions))
     if out:
