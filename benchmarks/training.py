@@ -221,7 +221,8 @@ def main() -> None:
     common |= resolve(arguments)
     conditions = (
         f"{describe_machine()}; one pinned core, one thread a process; batch {training_data.BATCH}, "
-        f"{common['precision']}, {common['kernel']} attention, {arguments.rounds} epochs of {arguments.steps} steps."
+        f"{common['precision']}, {common['kernel']} attention, "
+        f"{arguments.rounds} epochs of {arguments.steps} steps."
     )
     import training_floor
 

@@ -46,7 +46,7 @@ def prepare_job(settings: Settings, folder: Path, steps: int) -> dict:
         ensure_arrays(cell_of(settings, DATASET, method, 0), layout)
     ensure_arrays(everywhere(cell_of(settings, DATASET, "lora", 0)), layout)
     data = settings.datasets[DATASET]
-    folders = layout.folders(data)
+    folders = layout.folders(data.encoders)
     image, text = (settings.encoders[data.encoders[m]] for m in ("image", "text"))
     items = first_of_each_caption(layout, steps)
     job = {

@@ -10,7 +10,7 @@ turns.
 import argparse
 import statistics
 import tempfile
-from collections.abc import Callable
+import time
 from pathlib import Path
 from threading import Event, Thread
 
@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 import training_data
 from report import describe_machine, markdown, write_section
-from training_ours import Loop, ensure_arrays, open_split, timed
+from training_ours import Enough, Loop, ensure_arrays, timed
 
+from crossmodal_peft import stages
 from crossmodal_peft.embed import embed_split
-from crossmodal_peft.examples import select
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.settings import Cell, Settings
 from crossmodal_peft.settings import cell as cell_of
@@ -51,24 +51,30 @@ def prepare(settings: Settings, folder: Path) -> None:
         ensure_arrays(cell, layout_of(settings, folder))
 
 
-def first_items(manifest: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The manifest with so many items of the training split."""
-    items = manifest.loc[manifest.split == "train", "item"].unique()[:count]
-    return manifest[(manifest.split != "train") | manifest["item"].isin(items)]
-
-
 def compare(cell: Cell, layout: Layout) -> list[str]:
     """A row: samples/s of the bare loop and of ours, medians, and ours as a share, the median over pairs."""
-    manifest, activations = open_split(cell, layout)
-    loop = Loop(cell, layout, select(first_items(manifest, ITEMS), "train", activations))
-    passes = max(1, round(SECONDS / timed(loop.epoch)))  # The first epoch warms up.
-    batches = loop.batches()
-    pairs = []
-    for _ in range(PAIRS + 1):
-        bare = timed(lambda: [loop.floor(batches) for _ in range(passes)])
-        ours = timed(lambda: [loop.epoch() for _ in range(passes)])
-        pairs.append((bare, ours))
-    pairs = pairs[1:]
+    manifest, _ = stages.open_data(cell, layout)
+    loop = Loop(cell, layout, list(manifest.loc[manifest.split == "train", "item"].unique()[:ITEMS]))
+    batches, floor = loop.batches(), loop.floor()
+    floor(batches)  # Warms up.
+    passes = max(1, round(SECONDS / timed(lambda: floor(batches))))
+    bare, ours, epochs = [], [], []
+
+    def between() -> None:
+        """Count the epoch that ended; after as many as a pass has, let the bare loop have its turn."""
+        if epochs:
+            epochs.append(time.perf_counter())
+        if len(epochs) == passes + 1:
+            ours.append(epochs[-1] - epochs[0])
+            epochs.clear()
+        if not epochs:
+            if len(ours) > PAIRS:
+                raise Enough
+            bare.append(timed(lambda: [floor(batches) for _ in range(passes)]))
+            epochs.append(time.perf_counter())
+
+    loop.run(between)
+    pairs = list(zip(bare, ours))[1:]
     items = passes * loop.items
     speeds = [items / statistics.median(column) for column in zip(*pairs)]
     shares = [100 * bare / ours for bare, ours in pairs]
@@ -102,7 +108,7 @@ def repeat(manifest: pd.DataFrame, times: int) -> pd.DataFrame:
         manifest.assign(
             item=manifest["item"] + f"#{copy}",
             row=manifest["row"] + copy * manifest["modality"].map(sizes),
-            label=manifest["label"] + copy * (manifest["label"].max() + 1),
+            group=manifest["group"] + f"#{copy}",
         )
         for copy in range(times)
     ]
@@ -116,7 +122,7 @@ def enlarge(cell: Cell, layout: Layout, times: int, folder: Path) -> Layout:
     manifest = manifest[manifest.row >= 0]
     base = manifest[manifest["item"].isin(manifest["item"].unique()[:BASE_ITEMS])].copy()
     base["split"] = "train"
-    for modality, path in layout.arrays(cell).items():
+    for modality, path in layout.arrays(cell)[cell.dataset].items():
         rows = base.loc[base.modality == modality, "row"].to_numpy()
         array = np.load(path, mmap_mode="r")[rows]
         base.loc[base.modality == modality, "row"] = np.arange(len(rows))
@@ -154,19 +160,18 @@ class AnonymousMemory:
 def timed_stages(cell: Cell, layout: Layout, times: int) -> dict[str, tuple[float, float]]:
     """Milliseconds an item and peak memory in MB of each stage, on the items so many times over."""
     with tempfile.TemporaryDirectory(dir=layout.prepared) as folder:
-        larger = enlarge(cell, layout, times, Path(folder))
-        manifest, activations = open_split(cell, larger)
-        loop = Loop(cell, larger, select(manifest, "train", activations))
-        split = "train"
-        stages: dict[str, Callable[[], object]] = {
-            "training, an epoch": loop.epoch,
-            "embedding": lambda: embed_split(loop.towers, manifest, activations, split, loop.precision),
-        }
-        loop.floor(loop.batches()[:1])  # Warm, and with an optimiser that has its state.
+        loop = Loop(cell, enlarge(cell, layout, times, Path(folder)))
+        loop.floor()(loop.batches()[:1])  # Warms up.
+
+        def embed() -> float:
+            return timed(
+                lambda: embed_split(loop.towers, loop.manifest, loop.activations, "train", loop.precision)
+            )
+
         found = {}
-        for name, stage in stages.items():
+        for name, stage in {"training, an epoch": loop.epoch, "embedding": embed}.items():
             with AnonymousMemory() as memory:
-                seconds = timed(stage)
+                seconds = stage()
             found[name] = (1000 * seconds / (BASE_ITEMS * times), memory.peak)
     return found
 

@@ -34,6 +34,7 @@ class Turns:
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
+        self.began: float | None = None  # The epoch under way.
         # Libraries print to standard output: answers get its descriptor, everything else goes to messages.
         self.answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
@@ -56,6 +57,7 @@ class Turns:
 
     def end(self, items: int) -> None:
         """Report the epoch that was begun."""
+        assert self.began is not None
         self._answer(time.perf_counter() - self.began, items, None)
 
     def _answer(self, seconds: float, items: int, loss: float | None) -> None:
