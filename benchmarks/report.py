@@ -1,0 +1,43 @@
+"""Tables into the README of the benchmarks."""
+
+import platform
+import re
+from pathlib import Path
+
+README = Path(__file__).parent / "README.md"
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def write_section(name: str, text: str) -> None:
+    """Replace what stands between the markers `<!-- name -->` and `<!-- end of name -->` in the README.
+
+    Raises ValueError if the README has no such markers.
+    """
+    whole = README.read_text()
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    if not pattern.search(whole):
+        raise ValueError(f"{README}: no section between <!-- {name} --> and <!-- end of {name} -->")
+    README.write_text(pattern.sub(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", whole))
+
+
+def describe_machine() -> str:
+    """Processor and versions of torch, transformers and peft."""
+    import peft
+    import torch
+    import transformers
+
+    names = [line.split(":")[1].strip() for line in cpu_information() if line.startswith("model name")]
+    processor = names[0] if names else platform.machine()
+    versions = [f"{module.__name__} {module.__version__}" for module in (torch, transformers, peft)]
+    return ", ".join([processor, *versions])
+
+
+def cpu_information() -> list[str]:
+    """Lines of /proc/cpuinfo (Linux), or none."""
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []

@@ -1,0 +1,243 @@
+"""Training beside other tools, beside a bare loop and at growing sizes; writes the README's tables.
+
+Usage: python benchmarks/training.py [--peers-python PATH] [--rounds 3] [--core 1] [--only PART …] [--prepare]
+
+Every tool trains in a process of its own, pinned to one core, with one thread. The processes of a table stand
+ready side by side and run in turns, an epoch each, so that a busy machine disturbs all alike; the first epoch
+of each is dropped and the median of the others counts. See README.md here for the peers' environment.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import training_data
+from report import describe_machine, markdown, write_section
+
+from crossmodal_peft.settings import cell as cell_of
+
+HERE = Path(__file__).parent
+OURS = "crossmodal-peft"
+THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row: a tool on a job. `like_for_like`: as all others, else as the tool's documentation shows it."""
+
+    label: str
+    tool: str
+    cell: str = "full"  # ours: full, lora or frozen as params.yaml has it, or lora-everywhere
+    like_for_like: bool = True
+    lora: bool = False
+
+
+PARTS = {
+    "full": [
+        Run("crossmodal-peft", OURS),
+        Run("VisionTextDualEncoder + Trainer (run_clip.py)", "run_clip"),
+        Run("the same Trainer on tensors in memory", "trainer"),
+        Run("sentence-transformers", "sentence-transformers"),
+        Run("open_clip", "open_clip"),
+    ],
+    "lora": [
+        Run("crossmodal-peft, all layers", OURS, "lora-everywhere"),
+        Run("VisionTextDualEncoder + Trainer + peft", "run_clip", lora=True),
+        Run("the same Trainer on tensors in memory", "trainer", lora=True),
+        Run("sentence-transformers + peft", "sentence-transformers", lora=True),
+        Run("crossmodal-peft, last four layers (default)", OURS, "lora", False),
+        Run("crossmodal-peft, frozen (default)", OURS, "frozen", False),
+    ],
+    "documented": [
+        Run("crossmodal-peft, full (default)", OURS, "full", False),
+        Run(
+            "VisionTextDualEncoder + Trainer (run_clip.py)",
+            "VisionTextDualEncoder + Trainer",
+            like_for_like=False,
+        ),
+        Run("sentence-transformers", "sentence-transformers", like_for_like=False),
+        Run("open_clip", "open_clip", like_for_like=False),
+    ],
+}
+TITLES = {
+    "full": "Full fine-tuning, like for like",
+    "lora": "LoRA (rank 8, query and value), like for like in all layers; and this project's defaults",
+    "documented": "Full fine-tuning, each tool as its documentation shows it",
+}
+
+
+class Worker:
+    """A tool's process, ready to be told to train."""
+
+    def __init__(self, run: Run, job: dict, python: str):
+        self.run, self.answers = run, []
+        name = f"{run.tool}-{run.cell}-{run.like_for_like}-{run.lora}".replace(" ", "_")
+        path = Path(job["folder"]) / f"{name}.json"
+        path.write_text(json.dumps(job))
+        self.messages = path.with_suffix(".log")
+        command = [python, str(HERE / "training_worker.py"), run.tool, str(path)]
+        environment = os.environ | THREADS | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        with open(self.messages, "w") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+            )
+
+    def ask(self, command: str) -> dict | None:
+        """The answer to a command; None if the process has ended."""
+        assert self.process.stdin and self.process.stdout
+        try:
+            self.process.stdin.write(f"{command}\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        return json.loads(line) if line else None
+
+    def pin(self, core: int) -> None:
+        """Bind all its threads to one core."""
+        for thread in Path(f"/proc/{self.process.pid}/task").glob("*"):
+            os.sched_setaffinity(int(thread.name), {core})
+
+    def failure(self) -> str:
+        """The last line that the process said."""
+        return (self.messages.read_text().strip().splitlines() or ["no message"])[-1][:100]
+
+
+def job_of(run: Run, common: dict, settings) -> dict:
+    """What a worker reads."""
+    alike = training_data.like_for_like(settings) if run.like_for_like else settings
+    cell = cell_of(alike, training_data.DATASET, run.cell.removesuffix("-everywhere"), 0)
+    if run.cell.endswith("everywhere"):
+        cell = training_data.everywhere(cell)
+    train = cell.train.model_copy(update={"precision": common["precision"], "kernel": common["kernel"]})
+    return common | {
+        "cell": cell.model_copy(update={"train": train}).model_dump(mode="json"),
+        "like_for_like": run.like_for_like,
+        "lora": training_data.LORA if run.lora else None,
+    }
+
+
+def resolve(arguments: argparse.Namespace) -> dict[str, str]:
+    """Precision and attention kernel, as this project chooses them on the machine."""
+    import torch
+
+    from crossmodal_peft import hardware
+
+    torch.set_num_threads(1)
+    device = torch.device("cpu")
+    bf16 = hardware.resolve_precision(arguments.precision, device) == torch.bfloat16
+    kernel = hardware.resolve_kernel(arguments.kernel, device)
+    return {"precision": "bf16" if bf16 else "fp32", "kernel": kernel}
+
+
+def measure(part: str, common: dict, settings, arguments: argparse.Namespace) -> list[dict]:
+    """A row for each run of a part, in turns."""
+    runs = [run for run in PARTS[part] if run.tool == OURS or arguments.peers_python]
+    workers = []
+    for run in runs:
+        python = sys.executable if run.tool == OURS else arguments.peers_python
+        workers.append(Worker(run, job_of(run, common, settings), python))
+    found = {worker.run.label: {"tool": worker.run.label, "epoch": [], "bare": []} for worker in workers}
+    for worker in workers:
+        if (answer := worker.ask("bare")) is None:
+            found[worker.run.label]["failed"] = worker.failure()
+        else:
+            found[worker.run.label]["loss"] = answer["loss"]
+            worker.pin(arguments.core)
+    for turn in range(arguments.rounds + 1):
+        for worker in workers:
+            row = found[worker.run.label]
+            for command in ("epoch", "bare") if turn % 2 else ("epoch",):
+                answer = None if "failed" in row else worker.ask(command)
+                if answer is None:
+                    row["failed"] = worker.failure()
+                elif turn > 0:
+                    row[command].append(answer["items"] / answer["seconds"])
+            print(f"{part}, turn {turn}: {row}", flush=True)
+    for worker in workers:
+        found[worker.run.label] |= worker.ask("stop") or {}
+        worker.process.wait()
+    return list(found.values())
+
+
+def table(rows: list[dict]) -> str:
+    """Markdown; `ours` is the first row, and `ahead` how many times its samples/s the row's are."""
+    ours = statistics.median(rows[0]["epoch"] or [float("nan")])
+    lines = []
+    for row in rows:
+        if "failed" in row:
+            lines.append([row["tool"], f"failed: {row['failed']}", "", "", "", "", ""])
+            continue
+        speed, bare = statistics.median(row["epoch"]), statistics.median(row["bare"])
+        low, high = min(row["epoch"]), max(row["epoch"])
+        lines.append(
+            [
+                row["tool"],
+                f"{speed:.1f}",
+                f"{low:.1f}–{high:.1f}",
+                f"{100 * speed / bare:.0f} %",
+                f"{ours / speed:.2f}",
+                f"{row['peak_mb']:.0f}",
+                f"{row['loss']:.4f}",
+            ]
+        )
+    head = [
+        "tool",
+        "samples/s",
+        "range",
+        "of its bare forward+backward",
+        "first row is × faster",
+        "peak MB",
+        "loss at start",
+    ]
+    return markdown(head, lines)
+
+
+def main() -> None:
+    """Measure the parts and write their tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peers-python", help="Python interpreter of the environment with the other tools")
+    parser.add_argument("--rounds", type=int, default=3, help="epochs of each tool that count")
+    parser.add_argument("--steps", type=int, default=4, help="of an epoch; short epochs interleave well")
+    parser.add_argument("--core", type=int, default=1, help="processor core to pin every process to")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*PARTS, "floor", "size"], default=[*PARTS, "floor", "size"]
+    )
+    parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
+    parser.add_argument("--kernel", choices=["auto", "eager", "sdpa"], default="auto")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--folder", type=Path, default=Path("data/benchmarks"))
+    parser.add_argument("--prepare", action="store_true", help="only prepare the data, which needs no quiet")
+    arguments = parser.parse_args()
+    settings = training_data.settings_at(arguments.params)
+    common = training_data.prepare_job(settings, arguments.folder, arguments.steps)
+    common |= resolve(arguments)
+    conditions = (
+        f"{describe_machine()}; one pinned core, one thread a process; batch {training_data.BATCH}, "
+        f"{common['precision']}, {common['kernel']} attention, "
+        f"{arguments.rounds} epochs of {arguments.steps} steps."
+    )
+    import training_floor
+
+    if arguments.prepare:
+        training_floor.prepare(settings, arguments.folder)
+        return
+    for part in arguments.only:
+        if part in PARTS:
+            rows = measure(part, common, settings, arguments)
+            write_section(f"training {part}", f"**{TITLES[part]}.** {conditions}\n\n{table(rows)}")
+        else:
+            script = ["taskset", "-c", str(arguments.core), sys.executable, str(HERE / "training_floor.py")]
+            paths = ["--folder", str(arguments.folder), "--params", str(arguments.params)]
+            subprocess.run([*script, part, *paths], check=True, env=os.environ | THREADS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""This project's loop beside a bare loop over tensors in memory, and its cost at 1, 4 and 16 times the items.
+
+Usage: python benchmarks/training_floor.py floor|size [--folder data/benchmarks] [--params params.yaml]
+
+`training.py` starts it pinned to one core. The bare loop does forward, loss, backward and the optimiser's
+step on the same model, in the same process, on an epoch's batches that were drawn before; both loops take
+turns.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import pandas as pd
+import training_data
+from report import describe_machine, markdown, write_section
+from training_ours import Enough, Loop, ensure_arrays, timed
+
+from crossmodal_peft import stages
+from crossmodal_peft.embed import embed_split
+from crossmodal_peft.layout import Layout
+from crossmodal_peft.settings import Cell, Settings
+from crossmodal_peft.settings import cell as cell_of
+
+SECONDS = 3.0  # An epoch of the floor's comparison lasts at least so long …
+ITEMS = 128  # … or has so many items, if these take longer.
+PAIRS = 4  # Epochs of each loop that count; one more is dropped.
+SIZES = (1, 4, 16)
+BASE_ITEMS = 160
+ROUNDS = 2
+
+
+def layout_of(settings: Settings, folder: Path) -> Layout:
+    """Where the benchmark keeps its arrays."""
+    return Layout(Path(settings.paths.raw), folder / "prepared", folder / "checkpoints", folder / "results")
+
+
+def default_cells(settings: Settings) -> list[Cell]:
+    """The default matrix at its first seed."""
+    matrix = settings.matrix
+    return [cell_of(settings, d, m, matrix.seeds[0]) for d in matrix.datasets for m in matrix.methods]
+
+
+def prepare(settings: Settings, folder: Path) -> None:
+    """Compute all arrays, which needs no quiet machine."""
+    for cell in default_cells(settings):
+        ensure_arrays(cell, layout_of(settings, folder))
+
+
+def compare(cell: Cell, layout: Layout) -> list[str]:
+    """A row: samples/s of the bare loop and of ours, medians, and ours as a share, the median over pairs."""
+    manifest, _ = stages.open_data(cell, layout)
+    loop = Loop(cell, layout, list(manifest.loc[manifest.split == "train", "item"].unique()[:ITEMS]))
+    batches, floor = loop.batches(), loop.floor()
+    floor(batches)  # Warms up.
+    passes = max(1, round(SECONDS / timed(lambda: floor(batches))))
+    bare, ours, epochs = [], [], []
+
+    def between() -> None:
+        """Count the epoch that ended; after as many as a pass has, let the bare loop have its turn."""
+        if epochs:
+            epochs.append(time.perf_counter())
+        if len(epochs) == passes + 1:
+            ours.append(epochs[-1] - epochs[0])
+            epochs.clear()
+        if not epochs:
+            if len(ours) > PAIRS:
+                raise Enough
+            bare.append(timed(lambda: [floor(batches) for _ in range(passes)]))
+            epochs.append(time.perf_counter())
+
+    loop.run(between)
+    pairs = list(zip(bare, ours))[1:]
+    items = passes * loop.items
+    speeds = [items / statistics.median(column) for column in zip(*pairs)]
+    shares = [100 * bare / ours for bare, ours in pairs]
+    return [
+        cell.dataset,
+        cell.method,
+        f"{speeds[0]:.1f}",
+        f"{speeds[1]:.1f}",
+        f"{statistics.median(shares):.1f} %",
+        f"{min(shares):.1f}–{max(shares):.1f} %",
+    ]
+
+
+def floor(settings: Settings, folder: Path) -> None:
+    """Compare every default cell with its floor and write the table."""
+    rows = []
+    for cell in default_cells(settings):
+        ensure_arrays(cell, layout_of(settings, folder))
+        rows.append(compare(cell, layout_of(settings, folder)))
+        print(rows[-1], flush=True)
+    head = ["dataset", "method", "bare loop, samples/s", "our loop, samples/s", "share", "range"]
+    batch = settings.train.batch_size
+    conditions = f"{describe_machine()}; one pinned core, one thread, batch {batch}, {PAIRS} pairs of epochs"
+    write_section("training floor", f"**Share of the bare loop.** {conditions}.\n\n{markdown(head, rows)}")
+
+
+def repeat(manifest: pd.DataFrame, times: int) -> pd.DataFrame:
+    """The manifest with every item so many times, under other names and rows."""
+    sizes = manifest.groupby("modality")["row"].max() + 1
+    copies = [
+        manifest.assign(
+            item=manifest["item"] + f"#{copy}",
+            row=manifest["row"] + copy * manifest["modality"].map(sizes),
+            group=manifest["group"] + f"#{copy}",
+        )
+        for copy in range(times)
+    ]
+    return pd.concat(copies, ignore_index=True)
+
+
+def enlarge(cell: Cell, layout: Layout, times: int, folder: Path) -> Layout:
+    """A prepared folder with the first items of the dataset so many times over, as files of that size."""
+    larger = Layout(layout.raw, folder, folder, folder)
+    manifest = pd.read_parquet(layout.manifest(cell.dataset))
+    manifest = manifest[manifest.row >= 0]
+    base = manifest[manifest["item"].isin(manifest["item"].unique()[:BASE_ITEMS])].copy()
+    base["split"] = "train"
+    for modality, path in layout.arrays(cell)[cell.dataset].items():
+        rows = base.loc[base.modality == modality, "row"].to_numpy()
+        array = np.load(path, mmap_mode="r")[rows]
+        base.loc[base.modality == modality, "row"] = np.arange(len(rows))
+        out = larger.activations(cell.dataset, modality, cell.tuning.cut(modality))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shape = (len(rows) * times, *array.shape[1:])
+        file = np.lib.format.open_memmap(out, "w+", array.dtype, shape)
+        for copy in range(times):
+            file[copy * len(rows) : (copy + 1) * len(rows)] = array
+        file.flush()
+    repeat(base, times).to_parquet(larger.manifest(cell.dataset), index=False)
+    return larger
+
+
+class AnonymousMemory:
+    """Peak of this process's own memory in MB while it is entered: RssAnon, without mapped files (Linux)."""
+
+    def __enter__(self):
+        self.peak, self.done = 0.0, Event()
+        self.thread = Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object):
+        self.done.set()
+        self.thread.join()
+
+    def _watch(self) -> None:
+        while not self.done.wait(0.02):
+            lines = Path("/proc/self/status").read_text().splitlines()
+            now = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024 / 1e6
+            self.peak = max(self.peak, now)
+
+
+def timed_stages(cell: Cell, layout: Layout, times: int) -> dict[str, tuple[float, float]]:
+    """Milliseconds an item and peak memory in MB of each stage, on the items so many times over."""
+    with tempfile.TemporaryDirectory(dir=layout.prepared) as folder:
+        loop = Loop(cell, enlarge(cell, layout, times, Path(folder)))
+        loop.floor()(loop.batches()[:1])  # Warms up.
+
+        def embed() -> float:
+            return timed(
+                lambda: embed_split(loop.towers, loop.manifest, loop.activations, "train", loop.precision)
+            )
+
+        found = {}
+        for name, stage in {"training, an epoch": loop.epoch, "embedding": embed}.items():
+            with AnonymousMemory() as memory:
+                seconds = stage()
+            found[name] = (1000 * seconds / (BASE_ITEMS * times), memory.peak)
+    return found
+
+
+def size(settings: Settings, folder: Path) -> None:
+    """Measure the cost at growing sizes and write the table."""
+    layout, rows = layout_of(settings, folder), []
+    for method in ("frozen", "lora"):
+        cell = cell_of(settings, training_data.DATASET, method, 0)
+        ensure_arrays(cell, layout)
+        # Rounds over all sizes, so that the machine's changes meet all alike; the fastest round counts.
+        rounds = [{times: timed_stages(cell, layout, times) for times in SIZES} for _ in range(ROUNDS)]
+        for stage in rounds[0][SIZES[0]]:
+            costs = [min(one[times][stage][0] for one in rounds) for times in SIZES]
+            peaks = [rounds[0][times][stage][1] for times in SIZES]
+            shown = [f"{cost:.3g}" for cost in costs] + [f"{100 * (max(costs) / min(costs) - 1):.0f} %"]
+            rows.append([method, stage, *shown, *(f"{peak:.0f}" for peak in peaks)])
+            print(rows[-1], flush=True)
+    head = ["method", "stage", *(f"ms an item, {times}×" for times in SIZES), "spread"]
+    head += [f"peak MB, {times}×" for times in SIZES]
+    text = (
+        f"**Cost against size.** {describe_machine()}; one pinned core, one thread; 1× is {BASE_ITEMS} items."
+    )
+    write_section("training size", f"{text}\n\n{markdown(head, rows)}")
+
+
+def main() -> None:
+    """Run one part."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=["floor", "size"])
+    parser.add_argument("--folder", type=Path, default=Path("data/benchmarks"))
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    arguments = parser.parse_args()
+    parts = {"floor": floor, "size": size}
+    parts[arguments.part](training_data.settings_at(arguments.params), arguments.folder)
+
+
+if __name__ == "__main__":
+    main()
