@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # torch's thread pools spin while they wait; with two cells side by side that time belongs to the other cell.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help reproduce verify smoke sweep test lint lock clean
+.PHONY: help reproduce verify smoke sweep report demo test lint lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,6 +23,12 @@ smoke: .venv/installed  ## the same workflow on a small slice of the data, in mi
 
 sweep: .venv/installed  ## search the methods' learning rates on validation
 	snakemake sweep
+
+report: .venv/installed  ## all results as one HTML page that opens offline: results/report.html
+	crossmodal-peft report
+
+demo: .venv/installed  ## search the trained cells in a browser on this machine
+	crossmodal-peft demo
 
 test: .venv/installed lint  ## lint and run all tests
 	pytest

@@ -1,4 +1,4 @@
-"""download → prepare → trunk → train → evaluate → aggregate → tables and plots."""
+"""download → prepare → trunk → train → evaluate → aggregate → tables, plots and a summary in words."""
 
 import json
 import os
@@ -64,6 +64,9 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
@@ -83,3 +86,11 @@ rule all:
             kind=["csv", "md", "tex"],
         ),
         expand(f"{LAYOUT.results}/plots/{{name}}.{{kind}}", name=PLOTS, kind=["png", "svg"]),
+        LAYOUT.results / "summary.md",
+
+
+# What `snakemake --report` shows: snakemake report_pages && snakemake report_pages --report results/report.html
+rule report_pages:
+    input:
+        expand(f"{LAYOUT.results}/pages/{{name}}.html", name=["summary", *registry.names("tables")]),
+        rules.all.input,

@@ -1,4 +1,4 @@
-"""Fixtures: tiny encoders with random weights, real downloads, and a workflow folder of its own."""
+"""Fixtures: tiny encoders with random weights, real downloads, and one smoke run for all tests."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from crossmodal_peft.encoder import Encoder, build_encoder
+from crossmodal_peft.layout import Layout
 
 # Tests of tiny models share the cores with whatever else runs: waiting threads would only get in the way.
 torch.set_num_threads(1)
@@ -59,10 +60,8 @@ def raw() -> Path:
     return REPOSITORY / "data" / "raw"
 
 
-@pytest.fixture(scope="session")
-def workflow_folder(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository's files with the downloads linked in."""
-    folder = tmp_path_factory.mktemp("workflow")
+def copy_repository(raw: Path, folder: Path) -> Path:
+    """Copy the repository's files and link the downloads in."""
     run(f"git ls-files -coz --exclude-standard | xargs -0 cp --parents -t {folder}", REPOSITORY)
     (folder / "data").mkdir()
     (folder / "data" / "raw").symlink_to(raw)
@@ -89,3 +88,23 @@ def changed(project: Path) -> Path:
     (folder.parent / "changed.log").write_text(versioned.sh("dvc repro", folder))
     versioned.commit(folder, "rank 4")
     return folder
+
+
+def snakemake(folder: Path, arguments: str = "") -> str:
+    """Run the smoke workflow of a folder; its jobs import the folder's own code."""
+    command = f"snakemake {arguments} --configfile workflow/config/smoke.yaml"
+    return run(command, folder, PYTHONPATH=str(folder / "src"))
+
+
+@pytest.fixture(scope="session")
+def smoke(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the smoke workflow ran to its end; whatever tests change in it, they run again."""
+    folder = copy_repository(raw, tmp_path_factory.mktemp("smoke"))
+    snakemake(folder)
+    return folder
+
+
+def smoke_layout(folder: Path) -> Layout:
+    """Where the files of a smoke run stand."""
+    roots = ("data/raw", "build/smoke/prepared", "build/smoke/checkpoints", "build/smoke/results")
+    return Layout(*(folder / root for root in roots))

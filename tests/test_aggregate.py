@@ -7,7 +7,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from crossmodal_peft.aggregate import aggregate, costs, histories, over_seeds, pair, quality, seeds_of
+from crossmodal_peft.aggregate import (
+    aggregate,
+    costs,
+    histories,
+    over_seeds,
+    pair,
+    provenance,
+    quality,
+    seeds_of,
+)
 
 
 def a_record(
@@ -30,6 +39,17 @@ def a_record(
         "parameters": {"total": 450, "trainable": 40, "method": 30, "projections": 10},
         "training": {"seconds": 3.5, "samples_per_second": 2.0, "peak_memory_bytes": 9e8, "best_epoch": 6},
         "checkpoint_bytes": 812,
+        "provenance": {
+            "finished": "2026-01-02T03:04:05+00:00",
+            "python": "3.11.7",
+            "versions": {"torch": "2.11.0", "peft": "0.21.2"},
+            "git": {"revision": "0" * 40, "dirty": False},
+            "hardware": {"processor": "any", "cores": 2, "memory_gib": 6.0, "gpu": None},
+            "inputs": {"text encoder": "a" * 64, "image encoder": "b" * 64},
+            "device": "cpu",
+            "precision": "torch.float32",
+            "kernel": "eager",
+        },
         **changes,
     }
 
@@ -199,3 +219,15 @@ def test_both_ways_between_two_modalities_are_one_pair():
 def test_seeds_are_counted_per_method(cells, words):
     frame = pd.DataFrame([{"dataset": "d", "method": method, "seed": seed} for method, seed in cells])
     assert seeds_of(frame) == words
+
+
+def test_provenance_has_a_row_for_each_cell_and_input():
+    frame = provenance([a_record(), a_record(seed=1)])
+    assert frame[["seed", "input", "sha256"]].to_numpy().tolist() == [
+        [0, "text encoder", "a" * 64],
+        [0, "image encoder", "b" * 64],
+        [1, "text encoder", "a" * 64],
+        [1, "image encoder", "b" * 64],
+    ]
+    assert set(frame["torch"]) == {"2.11.0"} and set(frame["cores"]) == {2}
+    assert not frame["changed"].any()

@@ -8,7 +8,7 @@ import pytest
 
 from crossmodal_peft import registry
 from crossmodal_peft.render import Block, Table, latex, markdown, write_table
-from crossmodal_peft.tables import mean_and_deviation, parameter_efficiency, recall_at_k
+from crossmodal_peft.tables import mean_and_deviation, parameter_efficiency, provenance, recall_at_k
 
 PAPER_SCALE = pd.DataFrame(
     {
@@ -242,3 +242,22 @@ def test_every_table_declares_the_csv_files_that_it_takes(name):
     module = registry.module("tables", name)
     parameters = module.table.__code__.co_varnames[: module.table.__code__.co_argcount]
     assert list(parameters) == module.INPUTS
+
+
+def test_provenance_counts_the_cells_of_each_revision_and_lists_every_input_once():
+    cell = {"python": "3.11.7", "torch": "2.11.0", "transformers": "5.17.0", "peft": "0.21.2"}
+    cell |= {"device": "cpu", "precision": "torch.float32", "kernel": "eager"}
+    cell |= {"cores": 2, "memory_gib": 6.0, "gpu": None, "processor": "any", "dataset": "d", "method": "m"}
+    rows = [
+        {**cell, "seed": seed, "revision": revision, "changed": changed, "input": name, "sha256": name * 32}
+        for seed, revision, changed in ((0, "a" * 40, False), (1, "a" * 40, False), (2, "b" * 40, True))
+        for name in ("xy", "vw")
+    ]
+    table = provenance.table(pd.DataFrame(rows))
+    code, machine, inputs = table.shown
+    assert code.cells.index.tolist() == [2, 1]
+    assert code.cells[("", "revision")].tolist() == ["a" * 12, "b" * 12 + " + changes"]
+    assert machine.cells.index.tolist() == [3]
+    assert machine.cells[("", "gpu")].tolist() == ["–"]
+    assert inputs.cells.index.tolist() == ["vw", "xy"]
+    assert "sha256" in markdown(table)

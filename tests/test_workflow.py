@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import run
+from conftest import copy_repository, run, smoke_layout, snakemake
 from safetensors.torch import load_file
 
 from crossmodal_peft.checkpoint import open_checkpoint
@@ -18,19 +18,12 @@ from crossmodal_peft.encoder import load_encoder
 from crossmodal_peft.evaluate import evaluate
 from crossmodal_peft.examples import open_arrays, read_manifests
 from crossmodal_peft.galleries import load_galleries
-from crossmodal_peft.layout import Layout
 from crossmodal_peft.methods.frozen import Settings as Frozen
 from crossmodal_peft.settings import Paths
 from crossmodal_peft.stages import embed_cell, merge_cell, read_cell
 from crossmodal_peft.towers import build_towers
 
-SMOKE = "snakemake --configfile workflow/config/smoke.yaml"
 CELLS = 10
-
-
-def snakemake(folder: Path, arguments: str = "") -> str:
-    # The jobs import the folder's own code, not that of the repository.
-    return run(f"{SMOKE} {arguments}", folder, PYTHONPATH=str(folder / "src"))
 
 
 def planned(folder: Path) -> dict[str, int]:
@@ -41,19 +34,12 @@ def planned(folder: Path) -> dict[str, int]:
     }
 
 
-@pytest.fixture(scope="module")
-def smoke(workflow_folder: Path) -> Path:
-    """A folder in which the smoke workflow ran to its end."""
-    snakemake(workflow_folder)
-    return workflow_folder
-
-
 def results(folder: Path) -> Path:
     return folder / "build" / "smoke" / "results"
 
 
-def test_a_fresh_folder_plans_every_cell(workflow_folder):
-    jobs = planned(workflow_folder)
+def test_a_fresh_folder_plans_every_cell(raw, tmp_path):
+    jobs = planned(copy_repository(raw, tmp_path))
     assert (jobs["train"], jobs["evaluate"]) == (CELLS, CELLS)
 
 
@@ -153,12 +139,6 @@ class changed:
 
     def __exit__(self, *_):
         self.path.write_text(self.text)
-
-
-def smoke_layout(folder: Path) -> Layout:
-    return Layout(
-        *(folder / p for p in ("data/raw", "build/smoke/prepared", "build/smoke/checkpoints", "out"))
-    )
 
 
 def test_a_checkpoint_embeds_as_the_training_did(smoke):

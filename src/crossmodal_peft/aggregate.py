@@ -1,4 +1,4 @@
-"""Gather the records of all cells into three csv files, which tables and plots read.
+"""Gather the records of all cells into csv files, which tables and plots read.
 
 Rows stand in the order in which the methods and datasets first appear among the records, so every table and
 plot shows them in the order of the settings without knowing the settings.
@@ -29,7 +29,17 @@ CONDITIONS = {
     "gallery_similarity",
     "emergent",
 }
-PARTS = ("dataset", "method", "seed", "status", "metrics", "parameters", "training", "checkpoint_bytes")
+PARTS = (
+    "dataset",
+    "method",
+    "seed",
+    "status",
+    "metrics",
+    "parameters",
+    "training",
+    "checkpoint_bytes",
+    "provenance",
+)
 
 
 def quality(records: Sequence[Record]) -> pd.DataFrame:
@@ -79,8 +89,29 @@ def histories(records: Sequence[Record], epochs: Sequence[pd.DataFrame]) -> pd.D
     return pd.concat(epochs, keys=map(_cell, records), names=CELL).droplevel(-1).reset_index()
 
 
+def provenance(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per cell and input: code, packages, machine, how it computed, and the input's sha256."""
+    rows = []
+    for record in records:
+        origin = record["provenance"]
+        cell = {
+            **dict(zip(CELL, _cell(record), strict=True)),
+            "finished": origin["finished"],
+            "revision": origin["git"]["revision"],
+            "changed": origin["git"]["dirty"],
+            "python": origin["python"],
+            **origin["versions"],
+            **{name: origin[name] for name in ("device", "precision", "kernel")},
+            **origin["hardware"],
+        }
+        rows += [{**cell, "input": name, "sha256": sha256} for name, sha256 in origin["inputs"].items()]
+    return pd.DataFrame(rows)
+
+
 def aggregate(record_paths: Sequence[Path], out_dir: Path) -> None:
-    """Write quality.csv, costs.csv and histories.csv of these records; history.csv lies beside each of them.
+    """Write quality.csv, costs.csv, histories.csv and provenance.csv of these records.
+
+    history.csv lies beside each record.
 
     Raises ValueError if there is no record; ValueError that names the file if one is incomplete, two are of
     the same cell, or two cells of one dataset and direction differ in their number of queries or the size of
@@ -91,7 +122,12 @@ def aggregate(record_paths: Sequence[Path], out_dir: Path) -> None:
     paths = _in_order(records)
     ordered = [records[path] for path in paths]
     epochs = [pd.read_csv(path.with_name("history.csv")) for path in paths]
-    frames = {"quality": quality(ordered), "costs": costs(ordered), "histories": histories(ordered, epochs)}
+    frames = {
+        "quality": quality(ordered),
+        "costs": costs(ordered),
+        "histories": histories(ordered, epochs),
+        "provenance": provenance(ordered),
+    }
     for name, frame in frames.items():
         with whole(out_dir / f"{name}.csv") as path:
             frame.to_csv(path, index=False, lineterminator="\n")

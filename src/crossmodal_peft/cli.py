@@ -1,90 +1,44 @@
-"""The command line: arguments → stages."""
+"""The command line: what people call here, what the workflow calls in `cli_stages`."""
 
-import json
-import sys
+import subprocess
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import TypeAdapter
 
-from crossmodal_peft import stages
-from crossmodal_peft.layout import Layout
+from crossmodal_peft import cli_stages, stages
+from crossmodal_peft.arguments import (
+    DEFAULT_PATHS,
+    CellName,
+    CellNames,
+    Ks,
+    Out,
+    PathsOption,
+    Split,
+    ks_of,
+    layout_of,
+    paths_of,
+)
+from crossmodal_peft.failures import EXIT_CODES, OneLineFailures
 from crossmodal_peft.records import CELL_FILE
-from crossmodal_peft.settings import AnyEncoder, Carrier, Cell, Paths, Settings
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
-
-SettingsJson = Annotated[str, typer.Option("--settings", help="What the stage depends on, as JSON.")]
-PathsJson = Annotated[str, typer.Option("--paths", help="The four roots of params.yaml's `paths`, as JSON.")]
-Ks = Annotated[str, typer.Option(help="The K in hit@K and its kin, with commas.")]
-CellName = Annotated[str, typer.Argument(help="dataset/method/seed, or the folder of a checkpoint.")]
-Split = Annotated[str, typer.Option(help="train, validation or test.")]
-Out = Annotated[Path | None, typer.Option(help="Also write the table as CSV.")]
-DEFAULT_PATHS = Paths().model_dump_json()
+app = typer.Typer(
+    cls=OneLineFailures, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES
+)
 
 
 def main() -> None:
-    """Run a command; a failure is one line, and exit code 1."""
-    try:
-        app()
-    except (ValueError, RuntimeError, OSError, FloatingPointError) as error:
-        sys.exit(f"crossmodal-peft: {error}")
+    """The console command."""
+    app()
 
 
-@app.command()
-def download_dataset(kind: str, paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Fetch a dataset's files."""
-    stages.download_dataset(kind, _layout(paths))
+@app.callback()
+def options(debug: Annotated[bool, typer.Option(help="Show the trace of a failure.")] = False) -> None:
+    """Which parameter-efficient fine-tuning method should adapt my encoders to cross-modal retrieval?
 
-
-@app.command()
-def download_encoder(name: str, settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Fetch an encoder's weights and write a Hugging Face folder."""
-    stages.download_encoder(name, Carrier.model_validate_json(settings), _layout(paths))
-
-
-@app.command()
-def prepare(name: str, settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Decode a dataset into memory-mapped arrays and a manifest."""
-    content = json.loads(settings)
-    data = _field("datasets", {name: content["data"]})[name]
-    encoders = _field("encoders", content["encoders"])
-    print(stages.prepare_dataset(name, data, encoders, _layout(paths)), flush=True)
-
-
-@app.command()
-def trunk(
-    dataset: str,
-    modality: str,
-    cut: str,
-    encoder: str,
-    settings: SettingsJson,
-    paths: PathsJson = DEFAULT_PATHS,
-) -> None:
-    """Compute activations of a frozen trunk at a cut."""
-    layout = _layout(paths)
-    checked: Any = TypeAdapter(AnyEncoder).validate_json(settings)
-    stages.compute_trunk(dataset, modality, cut, layout.encoder(encoder), checked, layout)
-
-
-@app.command()
-def train(settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Train one cell, in as many processes as it asks for."""
-    from crossmodal_peft import processes
-
-    cell = Cell.model_validate_json(settings)
-    if cell.train.processes > 1 and not processes.launched():
-        processes.launch([sys.executable, "-m", "crossmodal_peft.cli", *sys.argv[1:]], cell.train.processes)
-        return
-    with processes.group(cell.train.processes):
-        stages.train_cell(cell, _layout(paths))
-
-
-@app.command()
-def record(cell: str, ks: Ks = "1,5,10", paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Score a trained cell (dataset/method/seed) on the test split and write its record."""
-    stages.record_cell(cell, _ks(ks), _layout(paths))
+    The experiments are a Snakemake workflow: `snakemake` trains and evaluates what params.yaml says. These
+    commands look at what it trained. A cell is dataset/method/seed, such as stamps-image/lora/0.
+    """
 
 
 @app.command()
@@ -93,22 +47,22 @@ def evaluate(
     split: Split = "test",
     ks: Ks = "1,5,10",
     out: Out = None,
-    paths: PathsJson = DEFAULT_PATHS,
+    paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
     """Print a trained cell's metrics on any split, with intervals, sizes and what to beware of.
 
     crossmodal-peft evaluate stamps-image/lora/0 --split validation
     """
-    _show(stages.score_split(_name(cell), split, _ks(ks), _layout(paths)), out)
+    _show(stages.score_split(_name(cell), split, ks_of(ks), layout_of(paths)), out)
 
 
 @app.command()
 def compare(
-    cells: list[str],
+    cells: CellNames,
     split: Split = "test",
     ks: Ks = "1,5,10",
     out: Out = None,
-    paths: PathsJson = DEFAULT_PATHS,
+    paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
     """Compare trained cells of one dataset with the first of them: intervals and paired differences.
 
@@ -116,11 +70,95 @@ def compare(
     """
     from crossmodal_peft.comparison import COMPARED, compare_cells
 
-    layout = _layout(paths)
-    table = compare_cells({cell: stages.score_split(_name(cell), split, _ks(ks), layout) for cell in cells})
+    layout = layout_of(paths)
+    table = compare_cells({cell: stages.score_split(_name(cell), split, ks_of(ks), layout) for cell in cells})
     print(f"{table.to_markdown(index=False, floatfmt='.3f')}\n\n{COMPARED}")
     if out:
         table.to_csv(out, index=False)
+
+
+@app.command()
+def search(
+    cell: CellName,
+    text: Annotated[str | None, typer.Option(help="Search for a text.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Search for a picture file.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Search for a sound file.")] = None,
+    to: Annotated[str | None, typer.Option(help="What to find: text, image or audio.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items to find.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Search a trained cell's items for a text, a picture or a sound; indexes the test split if need be.
+
+    crossmodal-peft search stamps-image/lora/0 --text "a red flower" -k 5
+    """
+    from crossmodal_peft.search import search_for
+
+    given = {"text": text, "image": image, "audio": audio}
+    queries = {modality: query for modality, query in given.items() if query is not None}
+    if len(queries) != 1:
+        raise typer.BadParameter("give one of the three", param_hint="--text, --image, --audio")
+    [(modality, query)] = queries.items()
+    found = search_for(cell, modality, query, to, k, layout_of(paths))
+    found = found[["rank", "score", "item", "caption"]]
+    if as_json:
+        print(found.to_json(orient="records", indent=2, force_ascii=False))
+    else:
+        print(found.to_markdown(index=False, floatfmt=".3f"))
+
+
+@app.command()
+def index(
+    cell: CellName,
+    split: Annotated[str, typer.Option(help="test, validation, train, or all of them.")] = "test",
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Build the search index of a trained cell's items in every modality.
+
+    crossmodal-peft index stamps-image/lora/0 --split all
+    """
+    from crossmodal_peft import search
+
+    if split not in (*search.SPLITS, "all"):
+        raise typer.BadParameter(
+            f"{split!r} is none of: {', '.join(search.SPLITS)}, all", param_hint="--split"
+        )
+    layout = layout_of(paths)
+    built = search.build_index(cell, split, layout)
+    sizes = ", ".join(f"{len(items)} {modality}" for modality, items in built.items.items())
+    print(f"{layout.index(cell)}: {sizes}")
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Search the trained cells in a browser: type, upload or speak; two methods side by side.
+
+    crossmodal-peft demo --port 8600
+    """
+    from crossmodal_peft.demo import serve
+
+    serve(port, paths_of(paths))
+
+
+@app.command()
+def report(
+    configfile: Annotated[
+        Path | None, typer.Option(help="An overlay on params.yaml, as for snakemake.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("results/report.html"),
+) -> None:
+    """Write all results as one HTML page that opens offline, through the workflow.
+
+    crossmodal-peft report --out results/report.html
+    """
+    overlay = ["--configfile", str(configfile)] if configfile else []
+    for options in ([], ["--report", str(out)]):
+        done = subprocess.run(["snakemake", "report_pages", *options, *overlay])
+        if done.returncode:
+            raise ValueError(f"snakemake ended with exit code {done.returncode}; its messages stand above")
 
 
 @app.command()
@@ -144,72 +182,23 @@ def score(
 
     ours, theirs = read_sides(queries, gallery, query_ids, gallery_ids)
     pairs = read_relevance(relevance, ours, theirs)
-    _show({"queries->gallery": evaluate_direction(ours, theirs, pairs, _ks(ks))}, out)
+    _show({"queries->gallery": evaluate_direction(ours, theirs, pairs, ks_of(ks))}, out)
 
 
 @app.command()
-def compare_all(query_files: list[Path], paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Write intervals.csv, significance.csv and hardest.csv from the queries.parquet files of all cells."""
-    stages.compare_all(query_files, _layout(paths))
+def merge(
+    cell: CellName,
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Fold a trained cell of a LoRA-like method into plain Hugging Face folders of its encoders.
+
+    crossmodal-peft merge stamps-image/lora/0 merged/
+    """
+    stages.merge_cell(cell, out, layout_of(paths))
 
 
-@app.command()
-def merge(cell: str, out: Path, paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Fold a trained cell (dataset/method/seed) of a LoRA-like method into plain Hugging Face folders."""
-    stages.merge_cell(cell, out, _layout(paths))
-
-
-@app.command()
-def aggregate(records: list[Path], paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Collect records into quality.csv, costs.csv and histories.csv."""
-    from crossmodal_peft.aggregate import aggregate as collect
-
-    collect(records, _layout(paths).results)
-
-
-@app.command()
-def overview(paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Write overview.csv and metrics/, recall and costs of each method, from the aggregated results."""
-    stages.write_overview(_layout(paths))
-
-
-@app.command()
-def count(settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Count every method's parameters at the paper's scale, without weights."""
-    from crossmodal_peft.files import whole
-    from crossmodal_peft.parameters import count_on_meta
-
-    content = json.loads(settings)
-    table = count_on_meta(
-        _field("methods", content["methods"]), _field("encoders", content["encoders"]), content["width"]
-    )
-    with whole(_layout(paths).results / "paper_scale.csv") as path:
-        table.to_csv(path, index=False)
-
-
-@app.command()
-def table(name: str, paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Render one table as CSV, Markdown and LaTeX."""
-    stages.write_table(name, _layout(paths))
-
-
-@app.command()
-def plot(name: str, paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Render one plot as PNG and SVG."""
-    stages.write_plot(name, _layout(paths))
-
-
-@app.command()
-def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Stem of the table.")]) -> None:
-    """Write the table of a learning-rate sweep as CSV and Markdown."""
-    from crossmodal_peft.files import whole
-    from crossmodal_peft.sweep import as_markdown, learning_rates
-
-    rates = learning_rates(cell_files)
-    with whole(out.with_suffix(".csv")) as path:
-        rates.to_csv(path, index=False, float_format="%.6g")
-    with whole(out.with_suffix(".md")) as path:
-        path.write_text(as_markdown(rates))
+app.add_typer(cli_stages.app)
 
 
 def _name(cell: str) -> str:
@@ -226,20 +215,6 @@ def _show(directions: dict[str, Any], out: Path | None) -> None:
     if out:
         with whole(out) as path:
             summary_table(directions).to_csv(path, index=False)
-
-
-def _ks(ks: str) -> list[int]:
-    return [int(k) for k in ks.split(",")]
-
-
-def _layout(paths: str) -> Layout:
-    return Layout.of(Paths.model_validate_json(paths))
-
-
-def _field(name: str, content: Any) -> Any:
-    """Check content as one field of the settings."""
-    annotation: Any = Settings.model_fields[name].annotation
-    return TypeAdapter(annotation).validate_python(content)
 
 
 if __name__ == "__main__":  # How torchrun starts it.

@@ -1,9 +1,12 @@
 """Pictures as arrays."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def to_squares(pictures: list[Image.Image], size: int) -> np.ndarray:
@@ -15,7 +18,17 @@ def to_squares(pictures: list[Image.Image], size: int) -> np.ndarray:
     return np.stack([np.asarray(square).transpose(2, 0, 1) for square in squares])
 
 
-def normalise(inputs: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def on_white(picture: Image.Image) -> Image.Image:
+    """A picture as RGB, with white where it is transparent."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture).convert("RGB")
+
+
+def normalise(inputs: "Tensor", mean: tuple[float, ...], std: tuple[float, ...]) -> "Tensor":
     """Bytes (batch, 3, height, width) → floats, with the channel statistics of the model's training."""
-    mean_, std_ = (torch.tensor(v, device=inputs.device)[:, None, None] for v in (mean, std))
-    return (inputs.float() / 255 - mean_) / std_
+    floats = inputs.float()
+    mean_, std_ = (floats.new_tensor(v)[:, None, None] for v in (mean, std))
+    return (floats / 255 - mean_) / std_

@@ -67,3 +67,15 @@ class Layout:
     def run(self, cell_name: str) -> Path:
         """Folder of a cell's history and record."""
         return self.results / "runs" / cell_name
+
+    def index(self, cell_name: str) -> Path:
+        """Folder of a cell's search index: a cache that may be deleted."""
+        return self.prepared.with_name("indexes") / cell_name
+
+    def trained_cells(self) -> list[str]:
+        """Names of the cells that have a checkpoint, by dataset, method and seed."""
+        found = [
+            path.parent.relative_to(self.checkpoints).parts
+            for path in self.checkpoints.glob("*/*/*/cell.json")
+        ]
+        return ["/".join(parts) for parts in sorted(found, key=lambda parts: (*parts[:2], int(parts[2])))]

@@ -1,5 +1,6 @@
 """A variant's name is its module's name: nothing to register, nothing to edit."""
 
+import ast
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -20,3 +21,8 @@ def module(kind: str, name: str) -> ModuleType:
     if name not in names(kind):
         raise ValueError(f"no {name!r} among {kind}; there are: {', '.join(names(kind))}")
     return import_module(f"crossmodal_peft.{kind}.{name}")
+
+
+def description(kind: str, name: str) -> str:
+    """The docstring of one variant's module, which is not imported."""
+    return ast.get_docstring(ast.parse((PACKAGE / kind / f"{name}.py").read_text(encoding="utf-8"))) or ""

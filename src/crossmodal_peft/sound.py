@@ -13,15 +13,24 @@ def read_wave(path: Path) -> np.ndarray:
     Raises ValueError if it cannot be decoded, is empty or holds values that are no numbers.
     """
     import soundfile
+
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"cannot be decoded: {error.error_string}") from error
+    return to_wave(samples, rate)
+
+
+def to_wave(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Samples (frames, channels) as a mono wave at 16 kHz.
+
+    Raises ValueError if there are none, or some are no numbers.
+    """
     import torch
     from torchaudio.functional import resample
 
-    try:
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"cannot be decoded: {error.error_string}") from error
-    if not len(wave):
+    if not len(samples):
         raise ValueError("is empty")
-    if not np.isfinite(wave).all():
+    if not np.isfinite(samples).all():
         raise ValueError("holds values that are no numbers")
-    return resample(torch.from_numpy(wave.mean(1)), rate, SAMPLE_RATE).numpy()
+    return resample(torch.from_numpy(samples.mean(1)), rate, SAMPLE_RATE).numpy()

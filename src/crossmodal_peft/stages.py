@@ -273,6 +273,14 @@ def write_plot(name: str, layout: Layout) -> None:
     render.write_figure(module.plot(**_frames(module, layout)), layout.results / "plots" / name)
 
 
+def write_summary(layout: Layout) -> None:
+    """Write what the aggregated results say in words."""
+    from crossmodal_peft import summary
+
+    with whole(layout.results / "summary.md") as path:
+        path.write_text(summary.summary(**_frames(summary, layout)))
+
+
 def _frames(module: Any, layout: Layout) -> dict[str, pd.DataFrame]:
     return {
         name: pd.read_csv(layout.results / f"{name}.csv", keep_default_na=False, na_values=[""])

@@ -1,6 +1,6 @@
-"""Aggregation, tables and plots."""
+"""Aggregation, tables, plots, the summary in words, and the pages of the report."""
 
-AGGREGATED = [LAYOUT.results / f"{name}.csv" for name in ("quality", "costs", "histories")]
+AGGREGATED = [LAYOUT.results / f"{name}.csv" for name in ("quality", "costs", "histories", "provenance")]
 COMPARED = [LAYOUT.results / f"{name}.csv" for name in ("significance", "intervals", "hardest")]
 OVERVIEW = [
     LAYOUT.results / "overview.csv",
@@ -99,8 +99,52 @@ rule plot:
         PAPER_SCALE,
         lambda w: code(f"plots/{w.name}", "plots/__init__", "render", "aggregate", "files"),
     output:
-        multiext(f"{LAYOUT.results}/plots/{{name}}", ".png", ".svg"),
+        report(
+            f"{LAYOUT.results}/plots/{{name}}.png",
+            caption="../report/variant.rst",
+            category="Plots",
+            labels={"plot": "{name}"},
+        ),
+        f"{LAYOUT.results}/plots/{{name}}.svg",
+    params:
+        description=lambda w: registry.description("plots", w.name),
     message:
         "plot {wildcards.name}"
     shell:
         "crossmodal-peft plot {wildcards.name} {PATHS}"
+
+
+rule summary:
+    input:
+        AGGREGATED,
+        COMPARED,
+        code("summary", "aggregate", "plots/recall_against_parameters"),
+    output:
+        LAYOUT.results / "summary.md",
+    message:
+        "summary in words"
+    shell:
+        "crossmodal-peft summary {PATHS}"
+
+
+rule page:
+    input:
+        lambda w: LAYOUT.results / ("summary.md" if w.name == "summary" else f"tables/{w.name}.md"),
+        code("pages"),
+    output:
+        report(
+            f"{LAYOUT.results}/pages/{{name}}.html",
+            caption="../report/variant.rst",
+            category=lambda w: "Summary" if w.name == "summary" else "Tables",
+            labels={"table": "{name}"},
+        ),
+    params:
+        description=lambda w: (
+            "What the tables say, in words, with its certainty."
+            if w.name == "summary"
+            else registry.description("tables", w.name)
+        ),
+    message:
+        "page {wildcards.name}"
+    shell:
+        "crossmodal-peft page {input[0]} {output}"

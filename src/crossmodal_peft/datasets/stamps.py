@@ -16,6 +16,7 @@ from PIL import Image
 from pydantic import Field
 
 from crossmodal_peft.download import fetch_debian_package, verify
+from crossmodal_peft.imaging import on_white
 from crossmodal_peft.items import Item, Refused
 from crossmodal_peft.schema import DatasetSettings
 
@@ -99,11 +100,8 @@ def read_image(path: Path) -> Image.Image:
     Raises ValueError on an SVG with entities, which could make a parser read other files or explode.
     """
     if path.suffix == ".svg":
-        picture = Image.open(BytesIO(_render_svg(path))).convert("RGBA")
-    else:
-        picture = Image.open(path).convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
+        return on_white(Image.open(BytesIO(_render_svg(path))))
+    return on_white(Image.open(path))
 
 
 def _render_svg(path: Path) -> bytes:

@@ -1,0 +1,157 @@
+"""The stages of the workflow as commands: what Snakemake calls."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter
+
+from crossmodal_peft import stages
+from crossmodal_peft.arguments import DEFAULT_PATHS, Ks, PathsOption, ks_of, layout_of
+from crossmodal_peft.settings import AnyEncoder, Carrier, Cell, Settings
+
+app = typer.Typer()
+PANEL = "Stages (Snakemake calls them)"
+SettingsJson = Annotated[str, typer.Option("--settings", help="What the stage depends on, as JSON.")]
+
+
+@app.command(rich_help_panel=PANEL)
+def download_dataset(kind: str, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Fetch a dataset's files."""
+    stages.download_dataset(kind, layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def download_encoder(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Fetch an encoder's weights and write a Hugging Face folder."""
+    stages.download_encoder(name, Carrier.model_validate_json(settings), layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def prepare(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Decode a dataset into memory-mapped arrays and a manifest."""
+    content = json.loads(settings)
+    data = _field("datasets", {name: content["data"]})[name]
+    encoders = _field("encoders", content["encoders"])
+    print(stages.prepare_dataset(name, data, encoders, layout_of(paths)), flush=True)
+
+
+@app.command(rich_help_panel=PANEL)
+def trunk(
+    dataset: str,
+    modality: str,
+    cut: str,
+    encoder: str,
+    settings: SettingsJson,
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Compute activations of a frozen trunk at a cut."""
+    layout = layout_of(paths)
+    checked: Any = TypeAdapter(AnyEncoder).validate_json(settings)
+    stages.compute_trunk(dataset, modality, cut, layout.encoder(encoder), checked, layout)
+
+
+@app.command(rich_help_panel=PANEL)
+def train(settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Train one cell, in as many processes as it asks for.
+
+    People train through the workflow, which makes what is missing first:
+    snakemake checkpoints/stamps-image/lora/0/cell.json
+    """
+    from crossmodal_peft import processes
+
+    cell = Cell.model_validate_json(settings)
+    if cell.train.processes > 1 and not processes.launched():
+        processes.launch([sys.executable, "-m", "crossmodal_peft.cli", *sys.argv[1:]], cell.train.processes)
+        return
+    with processes.group(cell.train.processes):
+        stages.train_cell(cell, layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def record(cell: str, ks: Ks = "1,5,10", paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Score a trained cell (dataset/method/seed) on the test split and write its record."""
+    stages.record_cell(cell, ks_of(ks), layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def compare_all(query_files: list[Path], paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Write intervals.csv, significance.csv and hardest.csv from the queries.parquet files of all cells."""
+    stages.compare_all(query_files, layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def aggregate(records: list[Path], paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Collect records into quality.csv, costs.csv, histories.csv and provenance.csv."""
+    from crossmodal_peft.aggregate import aggregate as collect
+
+    collect(records, layout_of(paths).results)
+
+
+@app.command(rich_help_panel=PANEL)
+def overview(paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Write overview.csv and metrics/, recall and costs of each method, from the aggregated results."""
+    stages.write_overview(layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def count(settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Count every method's parameters at the paper's scale, without weights."""
+    from crossmodal_peft.files import whole
+    from crossmodal_peft.parameters import count_on_meta
+
+    content = json.loads(settings)
+    table = count_on_meta(
+        _field("methods", content["methods"]), _field("encoders", content["encoders"]), content["width"]
+    )
+    with whole(layout_of(paths).results / "paper_scale.csv") as path:
+        table.to_csv(path, index=False)
+
+
+@app.command(rich_help_panel=PANEL)
+def table(name: str, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Render one table as CSV, Markdown and LaTeX."""
+    stages.write_table(name, layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def plot(name: str, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Render one plot as PNG and SVG."""
+    stages.write_plot(name, layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def summary(paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Say in words what the aggregated results show: summary.md."""
+    stages.write_summary(layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def page(markdown: Path, out: Path) -> None:
+    """Render a Markdown file as an HTML page for the report."""
+    from crossmodal_peft import pages
+    from crossmodal_peft.files import whole
+
+    with whole(out) as path:
+        path.write_text(pages.page(markdown.read_text(), markdown.stem))
+
+
+@app.command(rich_help_panel=PANEL)
+def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Stem of the table.")]) -> None:
+    """Write the table of a learning-rate sweep as CSV and Markdown."""
+    from crossmodal_peft.files import whole
+    from crossmodal_peft.sweep import as_markdown, learning_rates
+
+    rates = learning_rates(cell_files)
+    with whole(out.with_suffix(".csv")) as path:
+        rates.to_csv(path, index=False, float_format="%.6g")
+    with whole(out.with_suffix(".md")) as path:
+        path.write_text(as_markdown(rates))
+
+
+def _field(name: str, content: Any) -> Any:
+    """Check content as one field of the settings."""
+    annotation: Any = Settings.model_fields[name].annotation
+    return TypeAdapter(annotation).validate_python(content)

@@ -1,0 +1,122 @@
+"""What the pages share: trained cells, their indexes and encoders, pictures and clips. Kept in memory."""
+
+import re
+import sys
+import threading
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import streamlit as st
+from PIL import ImageOps
+
+from crossmodal_peft import registry, search
+from crossmodal_peft.layout import Layout
+from crossmodal_peft.records import CELL_FILE, CellFile
+from crossmodal_peft.settings import Cell, Paths
+
+THUMBNAIL = 320  # pixels; sharp on a dense screen
+
+
+def layout() -> Layout:
+    """Where the files stand: from the script's argument."""
+    return Layout.of(Paths.model_validate_json(sys.argv[1]) if len(sys.argv) > 1 else Paths())
+
+
+def cells() -> pd.DataFrame:
+    """The trained cells: dataset, method, seed and name."""
+    names = layout().trained_cells()
+    frame = pd.DataFrame([name.split("/") for name in names], columns=["dataset", "method", "seed"])
+    return frame.assign(name=names)
+
+
+def index(cell: str) -> search.Index:
+    """A cell's index; a cell that was trained again is read again."""
+    return _index(cell, _stamp(cell))
+
+
+def encoder(cell: str) -> search.QueryEncoder:
+    """A cell's query encoder."""
+    return _encoder(cell, _stamp(cell))
+
+
+def settings(cell: str) -> Cell:
+    """The settings of a cell."""
+    text = (layout().checkpoint(cell) / CELL_FILE).read_text()
+    return CellFile.model_validate_json(text).cell
+
+
+def kinds(cell: str) -> dict[str, str]:
+    """The kinds of a cell's datasets, by name."""
+    return {name: data.kind for name, data in settings(cell).data.items()}
+
+
+@st.cache_resource(show_spinner=False, max_entries=4000)
+def thumbnail(kind: str, source: str) -> bytes:
+    """A picture of a dataset kind, as a PNG on a white square."""
+    module = registry.module("datasets", kind)
+    square = ImageOps.pad(module.read_image(media(kind) / source), (THUMBNAIL, THUMBNAIL), color="white")
+    out = BytesIO()
+    square.save(out, "PNG")
+    return out.getvalue()
+
+
+@st.cache_resource(show_spinner="Unpacking the dataset …")
+def media(kind: str) -> Path:
+    """Folder under which a dataset kind's files stand."""
+    return registry.module("datasets", kind).unpack(layout().dataset(kind), layout().unpacked(kind))
+
+
+def show(
+    kind: str, modality: str, source: str, caption: str, width: int | Literal["stretch"] = "stretch"
+) -> None:
+    """Draw an item of a dataset kind: its picture (`width` in pixels) or a player, and its caption."""
+    if modality == "text":
+        st.markdown(plain(caption))
+        return
+    if modality == "image":
+        st.image(thumbnail(kind, source), width=width)
+    else:
+        st.audio(str(media(kind) / source))
+    st.caption(plain(caption))
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+.!|~$:-])", r"\\\1", text)
+
+
+def frame(name: str) -> pd.DataFrame | None:
+    """An aggregated csv file of the results; None and a message if it is not there."""
+    path = layout().results / f"{name}.csv"
+    if not path.exists():
+        st.info(f"There is no `{path}` yet. `snakemake {path}` makes it, `make reproduce` makes all results.")
+        return None
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+@st.cache_resource
+def warm_up() -> threading.Thread:
+    """Start to import what embeds queries, once, while the first page is drawn from what is on disk."""
+
+    def load() -> None:
+        import crossmodal_peft.checkpoint  # noqa: F401
+
+    thread = threading.Thread(target=load, daemon=True)
+    thread.start()
+    return thread
+
+
+@st.cache_resource(show_spinner="Opening the index …", max_entries=32)
+def _index(cell: str, stamp: int) -> search.Index:
+    return search.open_index(cell, layout())
+
+
+@st.cache_resource(show_spinner="Loading the encoders …", max_entries=4)
+def _encoder(cell: str, stamp: int) -> search.QueryEncoder:
+    return search.open_query_encoder(cell, layout())
+
+
+def _stamp(cell: str) -> int:
+    return (layout().checkpoint(cell) / CELL_FILE).stat().st_mtime_ns

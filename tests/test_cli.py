@@ -1,0 +1,123 @@
+"""Claims about the command line: help, one-line failures, exit codes, completion."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from crossmodal_peft import cli, stages
+from crossmodal_peft.cli import app
+
+PEOPLE = ["compare", "demo", "index", "merge", "report", "score", "search"]
+
+
+def call(*arguments: str, exit_code: int = 0) -> str:
+    """Call a command in this process; returns what it printed."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == exit_code, result.output + repr(result.exception)
+    return result.output
+
+
+def test_the_help_names_people_s_commands_before_the_stages():
+    text = call("--help")
+    assert "Exit codes" in text
+    positions = [text.index(f" {name} ") for name in [*PEOPLE, "aggregate"]]
+    assert max(positions[:-1]) < positions[-1]
+
+
+@pytest.mark.parametrize("command", PEOPLE)
+def test_the_help_of_a_command_has_an_example(command):
+    assert re.search(rf"^ *(crossmodal-peft|snakemake) {command} ", call(command, "--help"), re.MULTILINE)
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without anything, which is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_cell_that_is_not_trained_is_one_line_with_the_command_that_trains_it(empty):
+    text = call("search", "stamps-image/lora/0", "--text", "a bird", exit_code=3)
+    assert text.count("\n") == 1
+    assert "snakemake checkpoints/stamps-image/lora/0/cell.json" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search", "d/m/0"],
+        ["search", "d/m/0", "--text", "a", "--image", "b.png"],
+        ["search", "d/m/0", "--text", "a", "-k", "0"],
+        ["index", "d/m/0", "--split", "tset"],
+        ["serach", "d/m/0"],
+        ["merge"],
+    ],
+)
+def test_a_wrong_command_line_exits_with_2(empty, arguments):
+    call(*arguments, exit_code=2)
+
+
+@pytest.mark.parametrize(
+    ("error", "command", "code"),
+    [
+        (FloatingPointError("loss is nan"), "train", 4),
+        (MemoryError("31 GB"), "train", 4),
+        (RuntimeError("CUDA out of memory"), "train", 4),
+        (FileNotFoundError("no such file"), "train", 3),
+        (RuntimeError("pip cannot download x"), "download-dataset", 3),
+    ],
+    ids=lambda value: getattr(value, "args", [str(value)])[0],
+)
+def test_failures_of_training_and_of_data_have_codes_of_their_own(monkeypatch, error, command, code):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(stages, "train_cell", fail)
+    monkeypatch.setattr(stages, "download_dataset", fail)
+    monkeypatch.setattr(cli, "Cell", type("Any", (), {"model_validate_json": staticmethod(json.loads)}))
+    arguments = ["--settings", "{}"] if command == "train" else ["stamps"]
+    text = call(command, *arguments, exit_code=code)
+    assert text == f"crossmodal-peft: {error}\n"
+
+
+def test_debug_shows_where_a_failure_happened(empty):
+    command = [sys.executable, "-c", "from crossmodal_peft.cli import main; main()"]
+    done = subprocess.run([*command, "--debug", "merge", "a/b/0", "out"], capture_output=True, text=True)
+    assert "Traceback" in done.stderr and "read_cell" in done.stderr
+    done = subprocess.run([*command, "merge", "a/b/0", "out"], capture_output=True, text=True)
+    assert done.returncode == 3 and done.stderr.count("\n") == 1
+
+
+def test_settings_that_are_not_what_a_stage_needs_are_one_line_with_the_key(empty):
+    text = call("train", "--settings", '{"dataset": 3}', exit_code=3)
+    assert text.count("\n") == 1 and "dataset: " in text
+
+
+def test_paths_come_from_a_settings_file_under_those_of_params(empty):
+    (empty / "params.yaml").write_text("paths: {raw: here, results: there}\n")
+    (empty / "overlay.yaml").write_text("paths: {results: elsewhere}\n")
+    assert cli._paths("overlay.yaml").model_dump() == {
+        "raw": "here", "prepared": "data/prepared", "checkpoints": "checkpoints", "results": "elsewhere",
+    }  # fmt: skip
+    assert cli._paths("params.yaml").results == "there"
+    assert "nowhere.yaml" in call("index", "a/b/0", "--paths", "nowhere.yaml", exit_code=3)
+
+
+def complete(words: str) -> str:
+    """What bash offers after these words."""
+    environment = {"_CROSSMODAL_PEFT_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    environment["COMP_CWORD"] = str(words.count(" "))
+    return CliRunner().invoke(app, [], prog_name="crossmodal-peft", env=environment).output
+
+
+def test_the_shell_completes_commands_and_trained_cells(empty):
+    assert complete("crossmodal-peft sea").split() == ["search"]
+    folder = empty / "checkpoints" / "stamps-image" / "lora" / "0"
+    folder.mkdir(parents=True)
+    (folder / "cell.json").touch()
+    assert complete("crossmodal-peft search sta").split() == ["stamps-image/lora/0"]
