@@ -9,9 +9,10 @@ import typer
 from pydantic import TypeAdapter
 
 from crossmodal_peft import stages
+from crossmodal_peft.interruption import EXIT_CODE, Interrupted
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.records import CELL_FILE
-from crossmodal_peft.settings import AnyEncoder, Carrier, Cell, Paths, Settings
+from crossmodal_peft.settings import AnyEncoder, Carrier, Cell, Live, Paths, Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -25,9 +26,12 @@ DEFAULT_PATHS = Paths().model_dump_json()
 
 
 def main() -> None:
-    """Run a command; a failure is one line, and exit code 1."""
+    """Run a command; a failure is one line, and exit code 1; an interrupted training's exit code is 75."""
     try:
         app()
+    except Interrupted as reason:
+        print(f"crossmodal-peft: {reason}", file=sys.stderr)
+        sys.exit(EXIT_CODE)
     except (ValueError, RuntimeError, OSError, FloatingPointError) as error:
         sys.exit(f"crossmodal-peft: {error}")
 
@@ -69,16 +73,24 @@ def trunk(
 
 
 @app.command()
-def train(settings: SettingsJson, paths: PathsJson = DEFAULT_PATHS) -> None:
-    """Train one cell, in as many processes as it asks for."""
+def train(
+    settings: SettingsJson,
+    paths: PathsJson = DEFAULT_PATHS,
+    live: Annotated[str, typer.Option(help="The settings `live` of params.yaml, as JSON.")] = "{}",
+    lines: Annotated[bool, typer.Option("--lines", help="Progress as lines, also on a terminal.")] = False,
+) -> None:
+    """Train one cell, in as many processes as it asks for, or go on with one that was interrupted.
+
+    SIGTERM or Ctrl-C writes its state after the step under way and ends with exit code 75: run it again.
+    """
     from crossmodal_peft import processes
 
-    cell = Cell.model_validate_json(settings)
+    cell, bar = Cell.model_validate_json(settings), sys.stderr.isatty() and not lines
     if cell.train.processes > 1 and not processes.launched():
         processes.launch([sys.executable, "-m", "crossmodal_peft.cli", *sys.argv[1:]], cell.train.processes)
         return
     with processes.group(cell.train.processes):
-        stages.train_cell(cell, _layout(paths))
+        stages.train_cell(cell, _layout(paths), Live.model_validate_json(live), bar)
 
 
 @app.command()
@@ -219,8 +231,8 @@ def _name(cell: str) -> str:
 
 def _show(directions: dict[str, Any], out: Path | None) -> None:
     """Print the table of an evaluation, and write all of it where wanted."""
-    from crossmodal_peft.files import whole
     from crossmodal_peft.evaluation_table import readable, summary_table
+    from crossmodal_peft.files import whole
 
     print(readable(directions))
     if out:
