@@ -76,14 +76,15 @@ class Unfinished:
             return None, ""
         try:
             content = self._checked()
-            now, *best = content["files"]
-            tensors = load_file(self.folder / now)
+            loaded = [
+                load_file(self.folder / name) for name in content["files"]
+            ]  # Now; the best, if there is.
         except (ValueError, OSError) as reason:
             aside = next(p for n in count(1) if not (p := Path(f"{self.folder}.aside-{n}")).exists())
             self.folder.rename(aside)
             return None, f"{self.folder}: {reason}; kept as {aside}, the training starts anew"
         self._files = content["files"]
-        return State(content["facts"], tensors, load_file(self.folder / best[0]) if best else {}), ""
+        return State(content["facts"], loaded[0], loaded[1] if len(loaded) > 1 else {}), ""
 
     def _checked(self) -> dict[str, Any]:
         """The content of `state.json`, after everything it vouches for was verified."""
