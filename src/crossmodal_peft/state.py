@@ -84,8 +84,11 @@ def capture(run: Run) -> State:
     if run.device.type == "cuda":
         tensors["generator/cuda"] = torch.cuda.get_rng_state(run.device)
     run.place.seconds = run.seconds
-    schedule = {k: v for k, v in run.schedule.state_dict().items() if k != "lr_lambdas"}
-    facts = {"place": asdict(run.place), "schedule": schedule, "generators": _generators(run.rng)}
+    facts = {
+        "place": asdict(run.place),
+        "schedule": run.schedule.state_dict(),
+        "generators": _generators(run.rng),
+    }
     return State(facts, {name: t.contiguous() for name, t in tensors.items()}, run.best)
 
 

@@ -61,8 +61,10 @@ class Unfinished:
 
     def _tidy(self) -> None:
         """Delete what no `state.json` names: files of states before, and what a killed process left."""
-        listed = _listed(self.folder)
-        for path in self.folder.glob("*") if listed is not None else ():
+        if not (self.folder / STATE).exists():
+            return
+        listed = json.loads((self.folder / STATE).read_text())["files"]
+        for path in self.folder.glob("*"):
             if path.name not in {STATE, *listed}:
                 path.unlink(missing_ok=True)
 
@@ -136,12 +138,6 @@ def claimed(folder: Path) -> Iterator[None]:
 
 def _best_epoch(history: list[dict[str, float]]) -> int:
     return int(max(history, key=lambda row: row["validation_recall"])["epoch"])
-
-
-def _listed(folder: Path) -> list[str] | None:
-    """The files that a folder's `state.json` names; None without one."""
-    path = folder / STATE
-    return list(json.loads(path.read_text())["files"]) if path.exists() else None
 
 
 def _hash(content: Any) -> str:
