@@ -21,6 +21,8 @@ except ValueError as error:
 
 LAYOUT = Layout.of(SETTINGS.paths)
 PATHS = f"--paths '{SETTINGS.paths.model_dump_json()}'"
+# No `params:` of the rule, which would train again when they change.
+LIVE = f"--lines --live '{SETTINGS.live.model_dump_json()}'"
 CELLS = [
     f"{dataset}/{method}/{seed}"
     for dataset in SETTINGS.matrix.datasets
@@ -56,7 +58,7 @@ def files_behind(name):
 
 
 wildcard_constraints:
-    cut=r"embeddings|pooled|last-\d+",
+    cut=r"(embeddings|pooled|last-\d+)(\.fp32)?",
     dataset=r"[\w.+-]+",
     method=r"[\w.-]+(@[\d.e-]+)?",
     modality="text|image|audio",

@@ -137,7 +137,7 @@ def test_a_cell_is_fitted_from_the_configurations_in_the_encoder_folders(tmp_pat
             "dataset": "stamps-image",
             "method": "adapter-5",
             "seed": 0,
-            "data": config["datasets"]["stamps-image"],
+            "data": {"stamps-image": config["datasets"]["stamps-image"]},
             "encoders": {
                 m: e.model_copy(update={"architecture": {}}).model_dump() for m, e in encoders.items()
             },

@@ -42,7 +42,7 @@ def cell_of(name: str, **changes: Any) -> Cell:
             "dataset": "stamps-image",
             "method": name,
             "seed": 5,
-            "data": PARAMS["datasets"]["stamps-image"],
+            "data": {"stamps-image": PARAMS["datasets"]["stamps-image"]},
             "encoders": {
                 modality: {"modality": modality, "family": family, "pooling": pooling}
                 for modality, (family, pooling, *_) in described.items()

@@ -13,6 +13,7 @@ from crossmodal_peft.settings import (
     AudioEncoder,
     Evaluate,
     ImageEncoder,
+    Live,
     Matrix,
     Paths,
     Settings,
@@ -74,6 +75,9 @@ def _mistakes(settings: Settings) -> Iterator[str]:
     for name in settings.sweep.learning_rates:
         if name not in settings.methods:
             yield f"sweep.learning_rates.{name}: no such method{_closest(name, list(settings.methods))}"
+    for name in settings.live.watchers:
+        if name not in registry.names("watchers"):
+            yield f"live.watchers: {name!r} is none of: {', '.join(registry.names('watchers'))}"
     for name, tuning in settings.methods.items():
         if tuning.budget is not None and _sets_size(tuning):
             yield f"methods.{name}.budget: takes the place of {tuning.size_key}; give one of the two"
@@ -165,9 +169,15 @@ def _allowed(location: tuple[Any, ...]) -> list[str]:
         encoders: dict[str, Any] = {"text": TextEncoder, "image": ImageEncoder, "audio": AudioEncoder}
         model = encoders[location[2]]
     elif len(location) == 2:
-        model = {"matrix": Matrix, "paths": Paths, "train": Train, "evaluate": Evaluate, "sweep": Sweep}[
-            location[0]
-        ]
+        sections: dict[str, Any] = {
+            "matrix": Matrix,
+            "paths": Paths,
+            "train": Train,
+            "live": Live,
+            "evaluate": Evaluate,
+            "sweep": Sweep,
+        }
+        model = sections[location[0]]
     elif len(location) > 1:
         return ["see the comments in params.yaml"]
     return list(model.model_fields)

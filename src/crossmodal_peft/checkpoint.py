@@ -24,7 +24,10 @@ def load_towers(cell: Cell, folders: dict[Modality, Path], kernel: Kernel) -> To
         return load_encoder(folders[modality], settings.family, settings.pooling, kernel)
 
     modalities = list(cell.encoders)
-    return build_towers(load, cell.tuning, modalities, cell.train.embedding_width, cell.train.temperature)
+    towers = build_towers(load, cell.tuning, modalities, cell.train.embedding_width, cell.train.temperature)
+    for modality in modalities:
+        towers.set_cut(modality, cell.cut(modality))
+    return towers
 
 
 def open_checkpoint(

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from crossmodal_peft import stages
 from crossmodal_peft.arguments import DEFAULT_PATHS, Ks, PathsOption, ks_of, layout_of
-from crossmodal_peft.settings import AnyEncoder, Carrier, Cell, Settings
+from crossmodal_peft.settings import AnyEncoder, Carrier, Cell, Live, Settings
 
 app = typer.Typer()
 PANEL = "Stages (Snakemake calls them)"
@@ -54,20 +54,26 @@ def trunk(
 
 
 @app.command(rich_help_panel=PANEL)
-def train(settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
-    """Train one cell, in as many processes as it asks for.
+def train(
+    settings: SettingsJson,
+    paths: PathsOption = DEFAULT_PATHS,
+    live: Annotated[str, typer.Option(help="The settings `live` of params.yaml, as JSON.")] = "{}",
+    lines: Annotated[bool, typer.Option("--lines", help="Progress as lines, also on a terminal.")] = False,
+) -> None:
+    """Train one cell, in as many processes as it asks for, or go on with one that was interrupted.
 
+    SIGTERM or Ctrl-C writes its state after the step under way and ends with exit code 75: run it again.
     People train through the workflow, which makes what is missing first:
     snakemake checkpoints/stamps-image/lora/0/cell.json
     """
     from crossmodal_peft import processes
 
-    cell = Cell.model_validate_json(settings)
+    cell, bar = Cell.model_validate_json(settings), sys.stderr.isatty() and not lines
     if cell.train.processes > 1 and not processes.launched():
         processes.launch([sys.executable, "-m", "crossmodal_peft.cli", *sys.argv[1:]], cell.train.processes)
         return
     with processes.group(cell.train.processes):
-        stages.train_cell(cell, layout_of(paths))
+        stages.train_cell(cell, layout_of(paths), Live.model_validate_json(live), bar)
 
 
 @app.command(rich_help_panel=PANEL)

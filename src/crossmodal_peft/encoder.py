@@ -20,6 +20,8 @@ from crossmodal_peft.pooling import POOLINGS
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
+Memory = tuple[Callable[[], dict[str, Tensor]], Callable[[dict[str, Tensor]], None]]
+
 
 class Encoder(nn.Module):
     """One Hugging Face model with its family's way to embed inputs, name modules and run a layer.
@@ -31,6 +33,8 @@ class Encoder(nn.Module):
     - `prompts`: learned tokens (tokens, width) by layer index, in front of the sequence from this layer on;
     - `penalties`: functions whose scalars are added to the training loss;
     - `after_step`: functions of (step, all steps), steps from 1, called after each step of the optimiser;
+    - `memories`: pairs of functions for what a method remembers between steps beside its parameters: one
+      gives it as tensors by name, one takes it back;
     - `folds`: functions that replace modules of the training by what they computed; called once, by `fold`.
     """
 
@@ -46,6 +50,7 @@ class Encoder(nn.Module):
         self.prompts = nn.ParameterDict()
         self.penalties: list[Callable[[], Tensor]] = []
         self.after_step: list[Callable[[int, int], None]] = []
+        self.memories: list[Memory] = []
         self.folds: list[Callable[[], None]] = []
 
     @property

@@ -29,11 +29,15 @@ class Activations:
 
 @dataclass(frozen=True)
 class Examples:
-    """Items of a split: `rows[modality][i]` are the array rows of item i, `labels[i]` its relevance label."""
+    """Items of a split: `rows[modality][i]` are the array rows of item i, `labels[i]` its relevance label.
+
+    `names[i]` is its name in the manifest.
+    """
 
     activations: dict[str, Activations]
     rows: dict[str, list[np.ndarray]]
     labels: np.ndarray
+    names: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -110,7 +114,7 @@ def select(manifest: pd.DataFrame, split: str, activations: dict[str, Activation
     for modality in activations:
         by_item = part[part.modality == modality].groupby("item")["row"].apply(lambda r: r.to_numpy())
         rows[modality] = list(by_item.loc[names])
-    return Examples(activations, rows, labels)
+    return Examples(activations, rows, labels, names)
 
 
 def select_each(

@@ -7,12 +7,16 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperGroup
 
+from crossmodal_peft.interruption import EXIT_CODE as INTERRUPTED
+from crossmodal_peft.interruption import Interrupted
+
 USAGE = 2  # The command line is wrong: click's own code.
 DATA = 3  # Settings or files are missing, damaged, of another kind, or cannot be fetched.
 TRAINING = 4  # The loss is no number, memory is short, or a computation of the training failed.
 
 EXIT_CODES = (
-    f"Exit codes: 0 done; {USAGE} wrong command line; {DATA} settings, data or files; {TRAINING} training. "
+    f"Exit codes: 0 done; {USAGE} wrong command line; {DATA} settings, data or files; {TRAINING} training; "
+    f"{INTERRUPTED} a training was interrupted and its state is kept: run it again. "
     "A failure is one line; `crossmodal-peft --debug COMMAND …` shows where it happened."
 )
 
@@ -26,6 +30,9 @@ class OneLineFailures(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
             raise
+        except Interrupted as reason:
+            print(f"crossmodal-peft: {reason}", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
         except (ValueError, LookupError, OSError, ArithmeticError, RuntimeError, MemoryError) as error:
             if ctx.params["debug"]:
                 raise

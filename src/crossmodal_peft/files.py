@@ -1,18 +1,41 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`: it becomes `path` when the block succeeds, else it is deleted."""
+    """A temporary name beside `path`: it becomes `path` when the block succeeds, else it is deleted.
+
+    Raises OSError that names `path` where the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial{path.suffix}")
     try:
         yield partial
         os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        if not _lacks_room(error):
+            raise
+        raise OSError(f"{path}: no room to write it ({error}); make room and run again") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _lacks_room(error: Exception) -> bool:
+    codes = [getattr(error, "errno", None) == code or f"(os error {code})" in str(error) for code in NO_ROOM]
+    return any(codes)
+
+
+def delete_partial(folder: Path) -> None:
+    """Delete what processes that were killed while they wrote left in a folder that nobody else writes to."""
+    for path in folder.glob(".*.partial*"):
+        path.unlink(missing_ok=True)

@@ -2,6 +2,8 @@
 
 import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -61,3 +63,20 @@ def peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@contextmanager
+def explaining_memory(batch_size: int) -> Iterator[None]:
+    """Turn a failed allocation into a RuntimeError that says what to set.
+
+    (Where the system ends the process instead, nothing can be said.)
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate" not in str(error):
+            raise
+        raise RuntimeError(
+            f"out of memory with train.batch_size {batch_size}; set a smaller one, or give the method fewer "
+            f"layers ({str(error).partition(chr(10))[0]})"
+        ) from error

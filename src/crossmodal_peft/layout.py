@@ -41,7 +41,7 @@ class Layout:
         return self.prepared / dataset / "manifest.parquet"
 
     def activations(self, dataset: str, modality: str, cut: str) -> Path:
-        """Array of a modality at a cut; at `input` it is the prepared array."""
+        """Array of a modality at a cut (or `Cell.stored`); at `input` it is the prepared array."""
         name = f"{modality}.npy" if cut == "input" else f"{modality}.{cut}.npy"
         return self.prepared / dataset / name
 
@@ -52,7 +52,7 @@ class Layout:
     def arrays(self, cell: Cell) -> dict[str, dict[Modality, Path]]:
         """The arrays that a cell trains on, by dataset and modality."""
         return {
-            name: {m: self.activations(name, m, cell.tuning.cut(m)) for m in data.encoders}
+            name: {m: self.activations(name, m, cell.stored(m)) for m in data.encoders}
             for name, data in cell.data.items()
         }
 
@@ -63,6 +63,14 @@ class Layout:
     def checkpoint(self, cell_name: str) -> Path:
         """Folder of a cell's weights, embeddings and per-query results; its name is dataset/method/seed."""
         return self.checkpoints / cell_name
+
+    def unfinished(self, cell_name: str) -> Path:
+        """Folder of an unfinished training's state, where neither workflow nor versioning looks."""
+        return self.checkpoints.with_name(f"{self.checkpoints.name}-unfinished") / cell_name
+
+    def watched(self, watcher: str, cell_name: str) -> Path:
+        """Folder of what a watcher writes of a training."""
+        return self.results / "live" / watcher / cell_name
 
     def run(self, cell_name: str) -> Path:
         """Folder of a cell's history and record."""

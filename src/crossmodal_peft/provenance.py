@@ -1,8 +1,11 @@
 """Where a result comes from: code, packages, hardware, inputs."""
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,16 +16,31 @@ from crossmodal_peft.download import sha256
 PACKAGES = ["torch", "transformers", "peft", "numpy", "pandas", "tokenizers", "safetensors"]
 
 
-def provenance(inputs: dict[str, Path]) -> dict[str, Any]:
-    """Versions, git revision, hardware, time, and the sha256 of every named input."""
+def provenance(inputs: dict[str, str]) -> dict[str, Any]:
+    """Versions, git revision, hardware, time, and the inputs' hashes by name."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": versions(),
         "git": git_state(),
         "hardware": hardware(),
-        "inputs": {name: sha256(path) for name, path in inputs.items()},
+        "inputs": inputs,
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that a result depends on."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def loaded_code() -> str:
+    """A hash over those source files of this package that the process has loaded, watchers apart."""
+    files = {
+        name: sha256(Path(module.__file__))
+        for name, module in sorted(sys.modules.items())
+        if name.startswith("crossmodal_peft") and ".watchers" not in name and module.__file__
+    }
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def git_state() -> dict[str, Any]:

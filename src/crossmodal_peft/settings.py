@@ -99,6 +99,14 @@ class Train(Strict):
         False, description="Run each layer again in the backward pass: the same gradients in less memory."
     )
     compile: bool = Field(False, description="torch.compile of the layers; on a CPU it needs a C++ compiler.")
+    trunk: Literal["fp16", "fp32", "off"] = Field(
+        "fp16",
+        description="How activations below the lowest trained layer are kept for all cells; "
+        "off: computed in every step.",
+    )
+    deterministic: bool = Field(
+        True, description="The same run gives the same bits; what has no deterministic form is reported."
+    )
 
     @model_validator(mode="after")
     def _fit_the_batch(self) -> Self:
@@ -109,6 +117,16 @@ class Train(Strict):
         if self.processes > self.batch_size:
             raise ValueError(f"processes: {self.processes}: more than batch_size {self.batch_size}")
         return self
+
+
+class Live(Strict):
+    """How a training is kept and shown while it runs: nothing here changes a result, or trains again."""
+
+    state_minutes: PositiveFloat = Field(
+        10, description="Between written states of a training, beside the one after every epoch."
+    )
+    line_seconds: PositiveFloat = Field(30, description="Between progress lines within an epoch.")
+    watchers: list[str] = Field([], description="Tools that follow it: modules in watchers/.")
 
 
 class Evaluate(Strict):
@@ -161,6 +179,7 @@ class Settings(Strict):
     datasets: dict[str, _any_of("datasets")]  # type: ignore[valid-type]
     methods: dict[str, _any_of("methods")]  # type: ignore[valid-type]
     train: Train
+    live: Live = Live()
     evaluate: Evaluate = Evaluate()
     sweep: Sweep
     paper_scale: dict[Modality, str] = Field(
@@ -183,6 +202,15 @@ class Cell(Strict):
     def name(self) -> str:
         """`dataset/method/seed`."""
         return f"{self.dataset}/{self.method}/{self.seed}"
+
+    def cut(self, modality: Modality) -> str:
+        """Where its steps start in an encoder: at the method's cut, if the activations there are kept."""
+        return "input" if self.train.trunk == "off" else self.tuning.cut(modality)
+
+    def stored(self, modality: Modality) -> str:
+        """Name of the activations that it trains on: their cut, and their type if it is not the usual."""
+        cut = self.cut(modality)
+        return cut if self.train.trunk != "fp32" or cut in ("input", "pooled") else f"{cut}.fp32"
 
     @property
     def encoder_names(self) -> dict[Modality, str]:

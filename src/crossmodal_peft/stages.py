@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,15 @@ import pandas as pd
 
 from crossmodal_peft import registry
 from crossmodal_peft.download import fetch_wheel, sha256, verify
-from crossmodal_peft.files import whole
+from crossmodal_peft.files import delete_partial, whole
+from crossmodal_peft.interruption import noticing_requests
 from crossmodal_peft.layout import RECEIPT, Layout
-from crossmodal_peft.provenance import provenance
+from crossmodal_peft.provenance import loaded_code, provenance, versions
 from crossmodal_peft.records import CELL_FILE, WEIGHTS, CellFile, check_weights, record, write_json
 from crossmodal_peft.schema import DatasetSettings
-from crossmodal_peft.settings import Carrier, Cell, EncoderSettings
+from crossmodal_peft.settings import Carrier, Cell, EncoderSettings, Live
 
+HISTORY = "history.csv"
 EMBEDDED_SPLITS = ("validation", "test")  # Training leaves their embeddings.
 
 # Modules that load torch are imported inside the stages, so that `--help` and the table stages are quick.
@@ -58,9 +62,9 @@ def prepare_dataset(
 
 
 def compute_trunk(
-    dataset: str, modality: str, cut: str, folder: Path, encoder: EncoderSettings, layout: Layout
+    dataset: str, modality: str, stored: str, folder: Path, encoder: EncoderSettings, layout: Layout
 ) -> None:
-    """Compute the activations of one modality at a cut."""
+    """Compute the activations of one modality at a cut; `stored` is a cell's `stored`."""
     from crossmodal_peft import trunk
     from crossmodal_peft.encoder import load_encoder
     from crossmodal_peft.examples import read_manifest
@@ -69,51 +73,81 @@ def compute_trunk(
         load_encoder(folder, encoder.family, encoder.pooling, "sdpa"),
         read_manifest(layout.manifest(dataset)),
         layout.activations(dataset, modality, "input"),
-        cut,
-        layout.activations(dataset, modality, cut),
+        stored.removesuffix(".fp32"),
+        layout.activations(dataset, modality, stored),
+        "fp32" if stored.endswith(".fp32") else "fp16",
     )
 
 
-def train_cell(cell: Cell, layout: Layout) -> None:
-    """Train a cell; write its weights, embeddings of validation and test, `cell.json` and history."""
+def train_cell(cell: Cell, layout: Layout, live: Live, bar: bool = False) -> None:
+    """Train a cell; write its weights, embeddings of validation and test, `cell.json` and history.
+
+    Goes on where an interrupted training stopped, if everything that it depends on is as it was. Raises
+    Interrupted on a request to stop.
+    """
     import torch
 
-    from crossmodal_peft import checkpoint, hardware, processes
-    from crossmodal_peft.budget import fit_cell
-    from crossmodal_peft.embed import embed_split
-    from crossmodal_peft.export import save_peft_adapters
-    from crossmodal_peft.galleries import save_galleries
-    from crossmodal_peft.towers import configure, count_parameters
-    from crossmodal_peft.train import train
+    from crossmodal_peft.determinism import determinism
+    from crossmodal_peft.unfinished import claimed
 
     torch.set_num_threads(cell.train.threads)
-    torch.use_deterministic_algorithms(True)
+    with (
+        claimed(layout.unfinished(cell.name)),
+        noticing_requests() as requested,
+        determinism(cell.train.deterministic, say) as without,
+    ):
+        for folder in (layout.checkpoint(cell.name), layout.run(cell.name)):
+            delete_partial(folder)
+        _train_cell(cell, layout, live, bar, requested, without)
+
+
+def _train_cell(
+    cell: Cell, layout: Layout, live: Live, bar: bool, requested: Callable[[], bool], without: list[str]
+) -> None:
+    from crossmodal_peft import checkpoint, hardware
+    from crossmodal_peft.budget import fit_cell
+    from crossmodal_peft.embed import embed_split
+    from crossmodal_peft.keeping import Keeper
+    from crossmodal_peft.towers import configure
+    from crossmodal_peft.train import train
+    from crossmodal_peft.unfinished import Unfinished
+
     device = hardware.resolve_device()
+    kernel = hardware.resolve_kernel(cell.train.kernel, device)
     precision = hardware.resolve_precision(cell.train.precision, device)
+    how = {"device": device.type, "precision": str(precision), "kernel": kernel}
     folders: dict[Any, Path] = layout.folders(cell.encoder_names)
     for folder in folders.values():
         check_receipt(folder)
-    cell = fit_cell(cell, folders)
+    cell, inputs = fit_cell(cell, folders), input_hashes(cell, layout)
     manifest, activations = open_data(cell, layout)
-    kernel = hardware.resolve_kernel(cell.train.kernel, device)
     towers = checkpoint.load_towers(cell, folders, kernel).to(device)
     configure(towers, cell.train)
-    first = processes.is_first()
-    trained = train(
-        towers, cell, manifest, activations, lambda line: print(line, flush=True) if first else None
-    )
-    if not first:
-        return
-    out = layout.checkpoint(cell.name)
-    checkpoint.save_weights(out / WEIGHTS, trained.weights)
-    if cell.tuning.kind == "peft_library":
-        save_peft_adapters(cell, folders, trained.weights, out / "peft")
+    depends: dict[str, Any] = {"settings": cell.model_dump(mode="json"), "inputs": inputs, "how": how}
+    depends |= {"code": loaded_code(), "versions": versions()}
+    unfinished = Unfinished(layout.unfinished(cell.name), depends)
+    keep = Keeper(unfinished, 60 * live.state_minutes, requested, say)
+    watch = partial(open_views, cell.name, layout, live, bar)
+    trained = train(towers, cell, manifest, activations, say, watch, keep)
     splits = {s: embed_split(towers, manifest, activations, s, precision) for s in EMBEDDED_SPLITS}
-    save_galleries(out / "embeddings.safetensors", splits)
-    with whole(layout.run(cell.name) / "history.csv") as path:
-        trained.history.to_csv(path, index=False, float_format="%.6g")
-    how = {"device": device.type, "precision": str(precision), "kernel": kernel}
-    write_json(out / CELL_FILE, _cell_file(cell, layout, count_parameters(towers), trained.costs, how))
+    write_cell(
+        cell, layout, towers, trained, splits, provenance(inputs) | how | {"nondeterministic": without}
+    )
+    unfinished.delete()
+
+
+def open_views(name: str, layout: Layout, live: Live, bar: bool, made: int) -> list[Any]:
+    """What shows a cell's training after so many steps made before: history file, bar or lines, watchers."""
+    from crossmodal_peft.live import Bar, HistoryFile, Lines, open_watchers
+
+    watchers = open_watchers(live.watchers, lambda watcher: layout.watched(watcher, name), made)
+    shown = Bar() if bar else Lines(live.line_seconds, say)
+    return [HistoryFile(layout.run(name) / HISTORY), shown, *watchers]
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
 
 
 def open_data(cell: Cell, layout: Layout) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
@@ -121,32 +155,48 @@ def open_data(cell: Cell, layout: Layout) -> tuple[pd.DataFrame, dict[str, dict[
     from crossmodal_peft.examples import open_arrays, read_manifests
 
     manifest = read_manifests(layout.manifests(cell.dataset))
-    return manifest, open_arrays(
-        layout.arrays(cell), manifest, {m: cell.tuning.cut(m) for m in cell.encoders}
-    )
+    return manifest, open_arrays(layout.arrays(cell), manifest, {m: cell.cut(m) for m in cell.encoders})
 
 
-def _cell_file(
-    cell: Cell, layout: Layout, parameters: dict[str, int], costs: dict[str, float], how: dict[str, str]
-) -> dict[str, Any]:
-    weights = layout.checkpoint(cell.name) / WEIGHTS
-    inputs = {f"{name} manifest": path for name, path in layout.manifests(cell.dataset).items()}
-    inputs |= {
+def input_hashes(cell: Cell, layout: Layout) -> dict[str, str]:
+    """The sha256 of every file that a cell's training reads, by name."""
+    paths = {f"{name} manifest": path for name, path in layout.manifests(cell.dataset).items()}
+    paths |= {
         f"{name} {modality} activations": path
-        for name, paths in layout.arrays(cell).items()
-        for modality, path in paths.items()
+        for name, arrays in layout.arrays(cell).items()
+        for modality, path in arrays.items()
     }
-    inputs |= {
+    paths |= {
         f"{m} encoder": folder / "model.safetensors"
         for m, folder in layout.folders(cell.encoder_names).items()
     }
-    return CellFile(
+    return {name: sha256(path) for name, path in paths.items()}
+
+
+def write_cell(
+    cell: Cell, layout: Layout, towers: Any, trained: Any, splits: dict[str, Any], origin: dict[str, Any]
+) -> None:
+    """Write what a training leaves; `cell.json`, which vouches for the rest, comes last."""
+    from crossmodal_peft.checkpoint import save_weights
+    from crossmodal_peft.export import save_peft_adapters
+    from crossmodal_peft.galleries import save_galleries
+    from crossmodal_peft.towers import count_parameters
+
+    out = layout.checkpoint(cell.name)
+    save_weights(out / WEIGHTS, trained.weights)
+    if cell.tuning.kind == "peft_library":
+        save_peft_adapters(cell, layout.folders(cell.encoder_names), trained.weights, out / "peft")
+    save_galleries(out / "embeddings.safetensors", splits)
+    with whole(layout.run(cell.name) / HISTORY) as path:
+        trained.history.to_csv(path, index=False, float_format="%.6g")
+    file = CellFile(
         cell=cell,
-        weights_sha256=sha256(weights),
-        parameters=parameters,
-        training={**costs, "threads": cell.train.threads},
-        provenance=provenance(inputs) | how,
-    ).model_dump(mode="json")
+        weights_sha256=sha256(out / WEIGHTS),
+        parameters=count_parameters(towers),
+        training={**trained.costs, "threads": cell.train.threads},
+        provenance=origin,
+    )
+    write_json(out / CELL_FILE, file.model_dump(mode="json"))
 
 
 def record_cell(name: str, ks: list[int], layout: Layout) -> None:

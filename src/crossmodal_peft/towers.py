@@ -49,6 +49,12 @@ class Towers(nn.Module):
         embeddings: Tensor = self.towers[modality](activations.to(device), lengths)
         return embeddings
 
+    def set_cut(self, modality: Modality, cut: str) -> None:
+        """Let a modality's activations be those at a cut below the method's lowest layer."""
+        tower = self.towers[modality]
+        assert isinstance(tower, Tower)
+        tower.cut = cut
+
     @property
     def scale(self) -> Tensor:
         """What similarities are multiplied with: at most 100."""
@@ -64,6 +70,22 @@ class Towers(nn.Module):
         for encoder in self.encoders:
             for act in encoder.after_step:
                 act(step, steps)
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the methods remember between steps beside their parameters; most have none."""
+        return {
+            f"{modality}/{name}": value
+            for modality, encoder in zip(self.towers, self.encoders)
+            for remember, _ in encoder.memories
+            for name, value in remember().items()
+        }
+
+    def recall(self, memory: dict[str, Tensor]) -> None:
+        """Give the methods back what `memory` returned."""
+        for modality, encoder in zip(self.towers, self.encoders):
+            for _, recall in encoder.memories:
+                own = {k: v for k, v in memory.items() if k.startswith(f"{modality}/")}
+                recall({name.partition("/")[2]: value for name, value in own.items()})
 
     def fold(self) -> None:
         """Replace what methods need in training only by what it computed; then `trained` is what is saved."""

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,12 @@ from crossmodal_peft import processes
 from crossmodal_peft.embed import embed_split
 from crossmodal_peft.evaluate import mean_recall
 from crossmodal_peft.examples import Activations, Examples, in_turn, select_each
-from crossmodal_peft.hardware import peak_memory, resolve_precision
+from crossmodal_peft.hardware import explaining_memory, peak_memory, resolve_precision
+from crossmodal_peft.keeping import Keeper
+from crossmodal_peft.live import Lines, Moment, Watcher
 from crossmodal_peft.optimization import make_optimizer, make_schedule
 from crossmodal_peft.settings import Cell
+from crossmodal_peft.state import Run
 from crossmodal_peft.step import train_step
 from crossmodal_peft.towers import Towers
 
@@ -36,94 +40,153 @@ def train(
     manifest: pd.DataFrame,
     activations: dict[str, dict[str, Activations]],
     report: Callable[[str], None] = print,
+    watch: Callable[[int], Sequence[Watcher]] | None = None,
+    keep: Keeper | None = None,
 ) -> Trained:
     """Train the towers; after every epoch measure recall on validation, and keep the best epoch.
 
-    `activations` are by dataset and modality; `manifest` holds the rows of all datasets. Everything random
-    comes from `cell.seed`. Leaves the towers with the weights of the best epoch. Raises FloatingPointError if
-    the loss is no number.
+    `activations` are by dataset and modality, `manifest` (of all datasets) says to which rows they belong.
+    `watch` opens the watchers of a training that has made so many steps; without it, `report` gets a line an
+    epoch. `keep` may hold the state of an unfinished training, to go on from. Everything random comes from
+    `cell.seed`. Leaves the towers with the weights of the best epoch. Raises FloatingPointError if the loss
+    is no number, RuntimeError if memory does not suffice, Interrupted if `keep` was asked to stop.
     """
-    settings, device = cell.train, next(towers.parameters()).device
-    rng = np.random.default_rng(cell.seed)
+    precision = resolve_precision(cell.train.precision, next(towers.parameters()).device)
     examples = select_each(manifest, "train", activations)
-    steps = settings.epochs * sum(part.steps(settings.batch_size) for part in examples.values())
-    precision = resolve_precision(settings.precision, device)
-    optimizer = make_optimizer(towers, cell.tuning.learning_rate, settings)
-    schedule = make_schedule(optimizer, steps, settings.warm_up)
-    history: list[dict[str, float]] = []
-    best: dict[str, Tensor] = {}
-    began, stepping = time.perf_counter(), 0.0
-    for epoch in range(1, settings.epochs + 1):
-        epoch_began = time.perf_counter()
-        loss = train_epoch(towers, examples, cell, rng, optimizer, schedule, precision, epoch)
-        stepping += time.perf_counter() - epoch_began
+    run, keep = start(towers, cell, examples), keep or Keeper()
+    keep.resume(run)
+    watchers = watch(run.schedule.last_epoch) if watch else [Lines(math.inf, report)]
+    with ExitStack() as stack:
+        for watcher in watchers:
+            stack.callback(watcher.close)
+        while run.place.epoch <= cell.train.epochs:
+            for moment in epoch_steps(run, cell, examples, precision):
+                for watcher in watchers:
+                    watcher.step(moment)
+                keep.after_step(run)
+            moment = seen(run, cell, examples)
+            finish_epoch(
+                run, mean_recall(embed_split(towers, manifest, activations, "validation", precision))
+            )
+            keep.write(run)
+            for watcher in watchers:
+                watcher.epoch(moment)
+    return finish(run, cell)
+
+
+def start(towers: Towers, cell: Cell, examples: Mapping[str, Examples]) -> Run:
+    """A training before its first step."""
+    optimizer = make_optimizer(towers, cell.tuning.learning_rate, cell.train)
+    steps = cell.train.epochs * steps_of_epoch(cell, examples)
+    schedule = make_schedule(optimizer, steps, cell.train.warm_up)
+    return Run(towers, optimizer, schedule, np.random.default_rng(cell.seed))
+
+
+def steps_of_epoch(cell: Cell, examples: Mapping[str, Examples]) -> int:
+    """Steps in an epoch over all datasets."""
+    return sum(part.steps(cell.train.batch_size) for part in examples.values())
+
+
+def epoch_steps(
+    run: Run, cell: Cell, examples: dict[str, Examples], precision: torch.dtype
+) -> Iterator[Moment]:
+    """Make the steps of the epoch under way that are not made yet; yields after each.
+
+    Raises FloatingPointError that names step, items and learning rate if the loss is no number.
+    """
+    run.towers.train()
+    settings, place, steps = cell.train, run.place, steps_of_epoch(cell, examples)
+    for dataset, items in batches_left(run, examples, settings.batch_size):
+        began, rate = time.perf_counter(), float(run.schedule.get_last_lr()[0])
+        part = examples[dataset]
+        with explaining_memory(settings.batch_size):
+            labels = torch.from_numpy(part.labels[items])
+            batch = part.draw(items, run.rng, processes.share(len(items)))
+            loss = train_step(run.towers, batch, labels, run.optimizer, settings, precision)
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"{cell.name}: the loss is {loss} in epoch {epoch}; lower the learning rate"
+                f"{cell.name}: the loss is {loss} in epoch {place.epoch}, step {place.step + 1}, at learning "
+                f"rate {rate:.3g}; lower the learning rate. Items: {', '.join(map(str, part.names[items]))}"
             )
-        recall = mean_recall(embed_split(towers, manifest, activations, "validation", precision))
-        if recall > max((row["validation_recall"] for row in history), default=-1.0):
-            best = {name: p.detach().cpu().clone() for name, p in towers.trained().items()}
-        history.append(
-            {
-                "epoch": epoch,
-                "loss": loss,
-                "learning_rate": float(schedule.get_last_lr()[0]),
-                "validation_recall": recall,
-                "seconds": time.perf_counter() - began,
-            }
-        )
-        report(progress(cell, history))
-    towers.load_state_dict(best, strict=False)
-    towers.fold()
-    items: float = settings.epochs * sum(
-        part.steps(settings.batch_size) * min(settings.batch_size, len(part)) for part in examples.values()
+        run.schedule.step()
+        run.towers.after_step(run.schedule.last_epoch, settings.epochs * steps)
+        place.step, place.items = place.step + 1, place.items + len(items)
+        place.losses.append(loss)
+        place.stepping += time.perf_counter() - began
+        yield seen(run, cell, examples)
+
+
+def batches_left(
+    run: Run, examples: dict[str, Examples], batch_size: int
+) -> Sequence[tuple[str, np.ndarray]]:
+    """(dataset, item numbers) of the steps that are left of the epoch under way.
+
+    The order of an epoch begun before an interruption is drawn again, from the generator as it was then.
+    """
+    place, generator = run.place, run.rng.bit_generator
+    now = dict(generator.state)
+    if place.step:
+        generator.state = place.order
+    else:
+        place.order = now
+    batches = in_turn(examples, batch_size, run.rng)
+    if place.step:
+        generator.state = now
+    return batches[place.step :]
+
+
+def seen(run: Run, cell: Cell, examples: Mapping[str, Examples]) -> Moment:
+    """What there is to see of a run after a step."""
+    place, made, steps = run.place, run.schedule.last_epoch, steps_of_epoch(cell, examples)
+    return Moment(
+        cell=cell.name,
+        epoch=place.epoch,
+        epochs=cell.train.epochs,
+        step=place.step,
+        steps=steps,
+        total=made,
+        loss=place.losses[-1],
+        learning_rate=float(run.schedule.get_last_lr()[0]),
+        items_per_second=place.items / max(place.stepping, 1e-9),
+        seconds_left=run.seconds / made * (cell.train.epochs * steps - made),
+        history=place.history,
     )
+
+
+def finish_epoch(run: Run, recall: float) -> None:
+    """Add the epoch under way to the history, keep its weights if it is the best so far, begin the next."""
+    place = run.place
+    if recall > max((row["validation_recall"] for row in place.history), default=-1.0):
+        run.best = {name: p.detach().cpu().clone() for name, p in run.towers.trained().items()}
+    place.history.append(
+        {
+            "epoch": place.epoch,
+            "loss": float(np.mean(place.losses)),
+            "learning_rate": float(run.schedule.get_last_lr()[0]),
+            "validation_recall": recall,
+            "seconds": run.seconds,
+        }
+    )
+    place.epoch, place.step, place.losses = place.epoch + 1, 0, []
+
+
+def finish(run: Run, cell: Cell) -> Trained:
+    """Take the best epoch's weights as the result."""
+    towers, place = run.towers, run.place
+    towers.load_state_dict(run.best, strict=False)
+    towers.fold()
     costs: dict[str, float] = {
-        "seconds": history[-1]["seconds"],
-        "samples_per_second": items / max(stepping, 1e-9),
-        "peak_memory_bytes": peak_memory(device),
-        "epochs": settings.epochs,
-        **best_epoch(history),
+        "seconds": place.history[-1]["seconds"],
+        "samples_per_second": place.items / max(place.stepping, 1e-9),
+        "peak_memory_bytes": peak_memory(run.device),
+        "epochs": cell.train.epochs,
+        **best_epoch(place.history),
     }
     weights = {name: p.detach().cpu().clone() for name, p in towers.trained().items()}
-    return Trained(weights, pd.DataFrame(history), costs)
-
-
-def train_epoch(
-    towers: Towers,
-    examples: dict[str, Examples],
-    cell: Cell,
-    rng: np.random.Generator,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    precision: torch.dtype,
-    epoch: int,
-) -> float:
-    """The pass number `epoch` (from 1) over the items in a random order; returns the mean loss."""
-    towers.train()
-    losses = []
-    batches = in_turn(examples, cell.train.batch_size, rng)
-    for dataset, items in batches:
-        labels = torch.from_numpy(examples[dataset].labels[items])
-        batch = examples[dataset].draw(items, rng, processes.share(len(items)))
-        losses.append(train_step(towers, batch, labels, optimizer, cell.train, precision))
-        schedule.step()
-        towers.after_step((epoch - 1) * len(batches) + len(losses), cell.train.epochs * len(batches))
-    return float(np.mean(losses))
+    return Trained(weights, pd.DataFrame(place.history), costs)
 
 
 def best_epoch(history: list[dict[str, float]]) -> dict[str, float]:
     """The first epoch with the highest validation recall."""
     best = max(history, key=lambda row: row["validation_recall"])
     return {"best_epoch": best["epoch"], "validation_recall": best["validation_recall"]}
-
-
-def progress(cell: Cell, history: list[dict[str, float]]) -> str:
-    """A line for people: which cell, which epoch, how good, how long still."""
-    now = history[-1]
-    left = now["seconds"] / now["epoch"] * (cell.train.epochs - now["epoch"])
-    return (
-        f"{cell.name}: epoch {now['epoch']}/{cell.train.epochs}, loss {now['loss']:.3f}, "
-        f"validation recall {100 * now['validation_recall']:.1f} %, {left:.0f} s left"
-    )

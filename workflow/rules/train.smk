@@ -16,6 +16,8 @@ rule train:
             "train",
             "step",
             "processes",
+            "state",
+            "determinism",
             "optimization",
             "losses",
             "towers",
@@ -54,4 +56,4 @@ rule train:
     message:
         "train {wildcards.dataset}/{wildcards.method}/{wildcards.seed}"
     shell:
-        "crossmodal-peft train --settings {params.settings:q} {PATHS}"
+        "crossmodal-peft train --settings {params.settings:q} {PATHS} {LIVE}"

@@ -150,3 +150,29 @@ def follow_adalora(encoder: Any, tuner: Any) -> None:
 
     encoder.penalties.append(penalty)
     encoder.after_step.append(prune)
+    encoder.memories.append(
+        (lambda: importances(tuner, config), lambda kept: set_importances(tuner, config, kept))
+    )
+
+
+AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # Of AdaLoRA's rank allocator, by parameter name.
+
+
+def importances(tuner: Any, config: Any) -> dict[str, Any]:
+    """What AdaLoRA remembers between steps: the averages of its importance scores, and the ranks it chose."""
+    import torch
+
+    kept = {f"{a}/{name}": v for a in AVERAGES for name, v in getattr(tuner.rankallocator, a).items()}
+    pattern = config.rank_pattern or {}
+    return kept | {f"rank_pattern/{name}": torch.tensor(chosen) for name, chosen in pattern.items()}
+
+
+def set_importances(tuner: Any, config: Any, kept: dict[str, Any]) -> None:
+    """Give AdaLoRA back what `importances` returned."""
+    by_kind: dict[str, dict[str, Any]] = {kind: {} for kind in (*AVERAGES, "rank_pattern")}
+    for name, value in kept.items():
+        kind, _, parameter = name.partition("/")
+        by_kind[kind][parameter] = value
+    for average in AVERAGES:
+        setattr(tuner.rankallocator, average, by_kind[average])
+    config.rank_pattern = {name: v.tolist() for name, v in by_kind["rank_pattern"].items()} or None
