@@ -42,7 +42,10 @@ def create(folder: Path, raw: Path) -> None:
     shrink(folder / "params.yaml")
     for name in ("datasets/stamps", "encoders/minilm-l6", "encoders/dinov2-small"):
         shutil.copytree(raw / name, folder / "data/raw" / name, ignore=shutil.ignore_patterns("apt-lists"))
-    sh("git init --quiet && git config user.name test && git config user.email test", folder)
+    sh(
+        "git init --quiet --initial-branch main && git config user.name test && git config user.email test",
+        folder,
+    )
     sh("snakemake --touch data/raw/*/*/source.json", folder)
     sh("dvc repro", folder)
     commit(folder, "first")
