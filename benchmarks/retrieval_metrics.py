@@ -1,6 +1,6 @@
 """Retrieval metrics side by side with other tools, on one pinned core; writes retrieval_metrics.md.
 
-Usage: python benchmarks/retrieval_metrics.py [--peers-python PATH] [--rounds 3] [--core 1] [--large]
+Usage: python benchmarks/retrieval_metrics.py [--peers-python PATH] [--rounds 3] [--core 1] [--cases TEXT …]
 
 The other tools live in an environment of their own, so that they neither limit nor change the project's:
 
@@ -9,7 +9,8 @@ The other tools live in an environment of their own, so that they neither limit 
         sentence-transformers torchmetrics clip-benchmark
 
 Without --peers-python only the bare product and this project are measured. The rounds interleave the tools,
-so that a busy machine disturbs all alike; the best round counts.
+so that a busy machine disturbs all alike; the best round counts. The measured cases replace their sections of
+the table, so that it can be made in slices.
 """
 
 import argparse
@@ -67,8 +68,8 @@ CASES = (
     Case("20k x 20k, poorly separated", 20000, 20000, 5, 5, 2.1, OURS),
     Case("20k x 20k, untrained (scores at chance)", 20000, 20000, 5, 5, 1e6, OURS),
     Case("20k x 20k, collapsed (all scores tie)", 20000, 20000, 5, 5, 0.0, OURS),
+    Case("100k x 100k (5 relevant)", 100_000, 100_000, 5, 5, 1.75, OURS[:2]),
 )
-LARGE = Case("100k x 100k (5 relevant)", 100_000, 100_000, 5, 5, 1.75, OURS[:2])
 
 
 def embeddings(case: Case, path: Path) -> None:
@@ -145,6 +146,13 @@ def table(case: Case, rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def processor() -> str:
+    """The processor's name where Linux tells it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def main() -> None:
     """Measure all cases and write the tables."""
     parser = argparse.ArgumentParser(
@@ -153,21 +161,26 @@ def main() -> None:
     parser.add_argument("--peers-python", help="Python interpreter of the environment with the other tools")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--core", type=int, default=1, help="processor core to pin every process to")
-    parser.add_argument("--large", action="store_true", help="also 100k x 100k, about two minutes a round")
+    parser.add_argument("--cases", nargs="*", default=[""], help="only those whose name holds one of these")
     parser.add_argument("--output", type=Path, default=HERE / "retrieval_metrics.md")
     arguments = parser.parse_args()
-    sections = []
+    sections = {}
+    if arguments.output.exists():
+        kept = arguments.output.read_text().strip().split("\n\n## ")[1:]
+        sections = {text.split("\n")[0]: f"## {text}" for text in kept}
     with tempfile.TemporaryDirectory() as folder:
-        for case in (*CASES, LARGE) if arguments.large else CASES:
-            sections.append(table(case, run_case(case, arguments, Path(folder))))
+        for case in CASES:
+            if any(text in case.name for text in arguments.cases):
+                sections[case.name] = table(case, run_case(case, arguments, Path(folder)))
     introduction = (
         "# Retrieval metrics, side by side\n\n"
-        f"Written by `retrieval_metrics.py` on one core of {platform.processor() or platform.machine()}, "
+        f"Written by `retrieval_metrics.py` on one core of {processor()}, "
         f"best of {arguments.rounds} interleaved rounds, {DIMENSION} dimensions, float32. `product` is the "
-        "bare blockwise matrix product; crossmodal-peft computes all its metrics at full depth, other tools "
+        "bare blockwise float32 product; crossmodal-peft computes all its metrics at full depth, other tools "
         "what their description in `retrieval_tools.py` says. MB added is peak memory above the embeddings."
     )
-    arguments.output.write_text("\n\n".join([introduction, *sections]) + "\n")
+    ordered = [sections[case.name] for case in CASES if case.name in sections]
+    arguments.output.write_text("\n\n".join([introduction, *ordered]) + "\n")
 
 
 if __name__ == "__main__":
