@@ -1,5 +1,6 @@
 """Tables into the README of the benchmarks."""
 
+import fcntl
 import platform
 import re
 from pathlib import Path
@@ -18,11 +19,15 @@ def write_section(name: str, text: str) -> None:
 
     Raises ValueError if the README has no such markers.
     """
-    whole = README.read_text()
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-    if not pattern.search(whole):
-        raise ValueError(f"{README}: no section between <!-- {name} --> and <!-- end of {name} -->")
-    README.write_text(pattern.sub(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", whole))
+    with open(README, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # Two processes of a benchmark write their tables.
+        whole = file.read()
+        if not pattern.search(whole):
+            raise ValueError(f"{README}: no section between <!-- {name} --> and <!-- end of {name} -->")
+        file.seek(0)
+        file.write(pattern.sub(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", whole))
+        file.truncate()
 
 
 def describe_machine() -> str:

@@ -1,8 +1,9 @@
 """Training beside other tools, beside a bare loop and at growing sizes; writes the README's tables.
 
-Usage: python benchmarks/training.py [--peers-python PATH] [--rounds 3] [--core 1] [--only PART …] [--prepare]
+Usage: python benchmarks/training.py [--peers-python PATH] [--rounds 2] [--cores 0 1] [--only PART …] [--prepare]
 
-Every tool trains in a process of its own, pinned to one core, with one thread. The processes of a table stand
+Every tool trains in a process of its own, with one thread; all are pinned to the first of the two cores, and the
+floor and the sizes are measured on the second meanwhile, as two cells train side by side in the default matrix. The processes of a table stand
 ready side by side and run in turns, an epoch each, so that a busy machine disturbs all alike; the first epoch
 of each is dropped and the median of the others counts. See README.md here for the peers' environment.
 """
@@ -57,13 +58,14 @@ PARTS = {
         Run("crossmodal-peft, full (default)", OURS, "full", False),
         Run(
             "VisionTextDualEncoder + Trainer (run_clip.py)",
-            "VisionTextDualEncoder + Trainer",
+            "run_clip",
             like_for_like=False,
         ),
         Run("sentence-transformers", "sentence-transformers", like_for_like=False),
         Run("open_clip", "open_clip", like_for_like=False),
     ],
 }
+OWN_PARTS = ("floor", "size")  # training_floor.py
 TITLES = {
     "full": "Full fine-tuning, like for like",
     "lora": "LoRA (rank 8, query and value), like for like in all layers; and this project's defaults",
@@ -74,13 +76,13 @@ TITLES = {
 class Worker:
     """A tool's process, ready to be told to train."""
 
-    def __init__(self, run: Run, job: dict, python: str):
+    def __init__(self, run: Run, job: dict, python: str, core: int):
         self.run, self.answers = run, []
         name = f"{run.tool}-{run.cell}-{run.like_for_like}-{run.lora}".replace(" ", "_")
         path = Path(job["folder"]) / f"{name}.json"
         path.write_text(json.dumps(job))
         self.messages = path.with_suffix(".log")
-        command = [python, str(HERE / "training_worker.py"), run.tool, str(path)]
+        command = ["taskset", "-c", str(core), python, str(HERE / "training_worker.py"), run.tool, str(path)]
         environment = os.environ | THREADS | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         with open(self.messages, "w") as log:
             self.process = subprocess.Popen(
@@ -97,11 +99,6 @@ class Worker:
         except BrokenPipeError:
             line = ""
         return json.loads(line) if line else None
-
-    def pin(self, core: int) -> None:
-        """Bind all its threads to one core."""
-        for thread in Path(f"/proc/{self.process.pid}/task").glob("*"):
-            os.sched_setaffinity(int(thread.name), {core})
 
     def failure(self) -> str:
         """The last line that the process said."""
@@ -141,14 +138,13 @@ def measure(part: str, common: dict, settings, arguments: argparse.Namespace) ->
     workers = []
     for run in runs:
         python = sys.executable if run.tool == OURS else arguments.peers_python
-        workers.append(Worker(run, job_of(run, common, settings), python))
+        workers.append(Worker(run, job_of(run, common, settings), python, arguments.cores[0]))
     found = {worker.run.label: {"tool": worker.run.label, "epoch": [], "bare": []} for worker in workers}
     for worker in workers:
         if (answer := worker.ask("bare")) is None:
             found[worker.run.label]["failed"] = worker.failure()
         else:
             found[worker.run.label]["loss"] = answer["loss"]
-            worker.pin(arguments.core)
     for turn in range(arguments.rounds + 1):
         for worker in workers:
             row = found[worker.run.label]
@@ -204,12 +200,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--peers-python", help="Python interpreter of the environment with the other tools")
-    parser.add_argument("--rounds", type=int, default=3, help="epochs of each tool that count")
-    parser.add_argument("--steps", type=int, default=4, help="of an epoch; short epochs interleave well")
-    parser.add_argument("--core", type=int, default=1, help="processor core to pin every process to")
-    parser.add_argument(
-        "--only", nargs="+", choices=[*PARTS, "floor", "size"], default=[*PARTS, "floor", "size"]
-    )
+    parser.add_argument("--rounds", type=int, default=2, help="epochs of each tool that count")
+    parser.add_argument("--steps", type=int, default=3, help="of an epoch; short epochs interleave well")
+    parser.add_argument("--cores", type=int, nargs=2, default=[0, 1], help="cores to pin the processes to")
+    parser.add_argument("--only", nargs="+", choices=[*PARTS, *OWN_PARTS], default=[*PARTS, *OWN_PARTS])
     parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
     parser.add_argument("--kernel", choices=["auto", "eager", "sdpa"], default="auto")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -229,14 +223,20 @@ def main() -> None:
     if arguments.prepare:
         training_floor.prepare(settings, arguments.folder)
         return
-    for part in arguments.only:
-        if part in PARTS:
-            rows = measure(part, common, settings, arguments)
-            write_section(f"training {part}", f"**{TITLES[part]}.** {conditions}\n\n{table(rows)}")
-        else:
-            script = ["taskset", "-c", str(arguments.core), sys.executable, str(HERE / "training_floor.py")]
-            paths = ["--folder", str(arguments.folder), "--params", str(arguments.params)]
-            subprocess.run([*script, part, *paths], check=True, env=os.environ | THREADS)
+    own = [part for part in OWN_PARTS if part in arguments.only]
+    beside = start_own(own, arguments) if own else None
+    for part in (part for part in PARTS if part in arguments.only):
+        rows = measure(part, common, settings, arguments)
+        write_section(f"training {part}", f"**{TITLES[part]}.** {conditions}\n\n{table(rows)}")
+    if beside and beside.wait():
+        raise SystemExit(f"training_floor.py failed with exit status {beside.returncode}")
+
+
+def start_own(parts: list[str], arguments: argparse.Namespace) -> subprocess.Popen:
+    """Start the measurements of this project against itself on the second core."""
+    script = ["taskset", "-c", str(arguments.cores[1]), sys.executable, str(HERE / "training_floor.py")]
+    options = ["--folder", arguments.folder, "--params", arguments.params, "--rounds", arguments.rounds]
+    return subprocess.Popen([*script, *parts, *map(str, options)], env=os.environ | THREADS)
 
 
 if __name__ == "__main__":

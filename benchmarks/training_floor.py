@@ -1,6 +1,6 @@
 """This project's loop beside a bare loop over tensors in memory, and its cost at 1, 4 and 16 times the items.
 
-Usage: python benchmarks/training_floor.py floor|size [--folder data/benchmarks] [--params params.yaml]
+Usage: python benchmarks/training_floor.py [floor] [size] [--folder PATH] [--params PATH] [--rounds 2]
 
 `training.py` starts it pinned to one core. The bare loop does forward, loss, backward and the optimiser's
 step on the same model, in the same process, on an epoch's batches that were drawn before; both loops take
@@ -26,12 +26,10 @@ from crossmodal_peft.layout import Layout
 from crossmodal_peft.settings import Cell, Settings
 from crossmodal_peft.settings import cell as cell_of
 
-SECONDS = 3.0  # An epoch of the floor's comparison lasts at least so long …
-ITEMS = 128  # … or has so many items, if these take longer.
-PAIRS = 4  # Epochs of each loop that count; one more is dropped.
+SECONDS = 4.0  # An epoch of the floor's comparison lasts at least so long …
+ITEMS = 96  # … or has so many items, if these take longer.
 SIZES = (1, 4, 16)
-BASE_ITEMS = 160
-ROUNDS = 2
+BASE_ITEMS = 64
 
 
 def layout_of(settings: Settings, folder: Path) -> Layout:
@@ -51,7 +49,7 @@ def prepare(settings: Settings, folder: Path) -> None:
         ensure_arrays(cell, layout_of(settings, folder))
 
 
-def compare(cell: Cell, layout: Layout) -> list[str]:
+def compare(cell: Cell, layout: Layout, rounds: int) -> list[str]:
     """A row: samples/s of the bare loop and of ours, medians, and ours as a share, the median over pairs."""
     manifest, _ = stages.open_data(cell, layout)
     loop = Loop(cell, layout, list(manifest.loc[manifest.split == "train", "item"].unique()[:ITEMS]))
@@ -68,7 +66,7 @@ def compare(cell: Cell, layout: Layout) -> list[str]:
             ours.append(epochs[-1] - epochs[0])
             epochs.clear()
         if not epochs:
-            if len(ours) > PAIRS:
+            if len(ours) > rounds:
                 raise Enough
             bare.append(timed(lambda: [floor(batches) for _ in range(passes)]))
             epochs.append(time.perf_counter())
@@ -88,16 +86,16 @@ def compare(cell: Cell, layout: Layout) -> list[str]:
     ]
 
 
-def floor(settings: Settings, folder: Path) -> None:
+def floor(settings: Settings, folder: Path, rounds: int) -> None:
     """Compare every default cell with its floor and write the table."""
     rows = []
     for cell in default_cells(settings):
         ensure_arrays(cell, layout_of(settings, folder))
-        rows.append(compare(cell, layout_of(settings, folder)))
+        rows.append(compare(cell, layout_of(settings, folder), rounds))
         print(rows[-1], flush=True)
     head = ["dataset", "method", "bare loop, samples/s", "our loop, samples/s", "share", "range"]
     batch = settings.train.batch_size
-    conditions = f"{describe_machine()}; one pinned core, one thread, batch {batch}, {PAIRS} pairs of epochs"
+    conditions = f"{describe_machine()}; one pinned core, one thread, batch {batch}, {rounds} pairs of epochs, one more dropped"
     write_section("training floor", f"**Share of the bare loop.** {conditions}.\n\n{markdown(head, rows)}")
 
 
@@ -176,17 +174,17 @@ def timed_stages(cell: Cell, layout: Layout, times: int) -> dict[str, tuple[floa
     return found
 
 
-def size(settings: Settings, folder: Path) -> None:
+def size(settings: Settings, folder: Path, rounds: int) -> None:
     """Measure the cost at growing sizes and write the table."""
     layout, rows = layout_of(settings, folder), []
     for method in ("frozen", "lora"):
         cell = cell_of(settings, training_data.DATASET, method, 0)
         ensure_arrays(cell, layout)
-        # Rounds over all sizes, so that the machine's changes meet all alike; the fastest round counts.
-        rounds = [{times: timed_stages(cell, layout, times) for times in SIZES} for _ in range(ROUNDS)]
-        for stage in rounds[0][SIZES[0]]:
-            costs = [min(one[times][stage][0] for one in rounds) for times in SIZES]
-            peaks = [rounds[0][times][stage][1] for times in SIZES]
+        # Turns over all sizes, so that the machine's changes meet all alike; the fastest round counts.
+        turns = [{times: timed_stages(cell, layout, times) for times in SIZES} for _ in range(rounds)]
+        for stage in turns[0][SIZES[0]]:
+            costs = [min(one[times][stage][0] for one in turns) for times in SIZES]
+            peaks = [turns[0][times][stage][1] for times in SIZES]
             shown = [f"{cost:.3g}" for cost in costs] + [f"{100 * (max(costs) / min(costs) - 1):.0f} %"]
             rows.append([method, stage, *shown, *(f"{peak:.0f}" for peak in peaks)])
             print(rows[-1], flush=True)
@@ -203,12 +201,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=["floor", "size"])
+    parser.add_argument("parts", nargs="+", choices=["floor", "size"])
+    parser.add_argument("--rounds", type=int, default=2, help="pairs of epochs, and turns over the sizes")
     parser.add_argument("--folder", type=Path, default=Path("data/benchmarks"))
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
     parts = {"floor": floor, "size": size}
-    parts[arguments.part](training_data.settings_at(arguments.params), arguments.folder)
+    for part in arguments.parts:
+        parts[part](training_data.settings_at(arguments.params), arguments.folder, arguments.rounds)
 
 
 if __name__ == "__main__":

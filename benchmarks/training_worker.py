@@ -18,7 +18,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-BARE_STEPS = 4
+BARE_STEPS = 2
 # Each is imported in the environment that has it.
 TOOLS = {
     "crossmodal-peft": ("training_ours", "train"),
