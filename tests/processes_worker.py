@@ -36,7 +36,8 @@ def save_gradients(folder: Path) -> None:
         towers = trio_of(method(name), trio)
         batch, labels = batch_of(trio)
         share = {m: rows(inputs, processes.share(len(labels))) for m, inputs in batch.items()}
-        loss = add_gradients(towers, share, labels, micro_batch, torch.float32)
+        parameters = list(towers.trained().values())
+        loss = add_gradients(towers, parameters, share, labels, micro_batch, torch.float32)
         results.append((loss, {n: p.grad for n, p in towers.named_parameters() if p.grad is not None}))
     torch.save(results, folder / f"{os.environ['RANK']}.pt")
 

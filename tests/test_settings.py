@@ -44,6 +44,8 @@ MISTAKES = [
     ("datasets.stamps-image.encoders.image", "vit-b16", ["'vit-b16'", "no source of weights"]),
     ("datasets.stamps.languages", ["xx"], ["datasets.stamps.languages.0", "'xx'", "'es'"]),
     ("encoders.minilm-l6.family", "bort", ["encoders.minilm-l6.family", "'bort'", "bert"]),
+    ("train.micro_batch_size", 64, ["train.micro_batch_size", "64", "batch_size 32"]),
+    ("train.processes", 33, ["train.processes", "33", "batch_size 32"]),
     ("sweep.seed", 0, ["sweep.seed", "matrix.seeds"]),
     ("evaluate.ks", [1], ["evaluate.ks", "[1]", "1, 5 and 10"]),
 ]

@@ -14,7 +14,7 @@ EVERYWHERE = [(name, trio) for name in METHODS for trio in TRIOS]
 
 def gradients(towers: Towers, trio: tuple[str, ...], micro_batch: int | None = None) -> dict[str, Tensor]:
     towers.zero_grad()
-    add_gradients(towers, *batch_of(trio), micro_batch, torch.float32)
+    add_gradients(towers, list(towers.trained().values()), *batch_of(trio), micro_batch, torch.float32)
     return {name: p.grad for name, p in towers.named_parameters() if p.grad is not None}
 
 
@@ -54,7 +54,7 @@ def test_micro_batches_are_embedded_again_with_the_same_dropout(monkeypatch):
 def test_micro_batches_work_in_half_precision():
     towers = trio_of(method("full"), TRIOS[0])
     _, expected = plain_gradients(towers, *batch_of(TRIOS[0]))
-    add_gradients(towers, *batch_of(TRIOS[0]), 1, torch.bfloat16)
+    add_gradients(towers, list(towers.trained().values()), *batch_of(TRIOS[0]), 1, torch.bfloat16)
     for name, gradient in expected.items():
         assert (towers.get_parameter(name).grad - gradient).norm() < 0.2 * gradient.norm() + 1e-3
 

@@ -122,10 +122,12 @@ class Encoder(nn.Module):
             hidden = module(hidden)
         return self.pooling.pool(hidden, mask)
 
-    def compile_layers(self) -> None:
+    def compile_layers(self, backend: str = "inductor") -> None:
         """torch.compile every layer by itself: equal layers are compiled once, in a fraction of the time."""
+        # Layers with and without a method's hooks are not equal.
+        torch._dynamo.config.skip_nnmodule_hook_guards = False
         for layer in self.layers:
-            layer.compile()
+            layer.compile(backend=backend)
 
     def _run_layer(self, layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():

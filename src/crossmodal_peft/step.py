@@ -1,5 +1,7 @@
 """One training step: embeddings in micro-batches, one contrastive loss over all processes, one update."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -14,25 +16,31 @@ Inputs = tuple[Tensor, Tensor | None]  # Activations (items, …) at a tower's c
 
 def train_step(
     towers: Towers,
+    parameters: Sequence[nn.Parameter],
     batch: dict[str, Inputs],
     labels: Tensor,
     optimizer: torch.optim.Optimizer,
     settings: Train,
     precision: torch.dtype,
 ) -> float:
-    """One step on a batch, by modality; returns its loss, without penalties.
+    """One step on a batch, by modality, of the parameters that train; returns its loss, without penalties.
 
     `batch` holds this process's share of the items (see `processes.share`), `labels` those of all of them.
     """
     optimizer.zero_grad(set_to_none=True)
-    loss = add_gradients(towers, batch, labels, settings.micro_batch_size, precision)
-    nn.utils.clip_grad_norm_(towers.trained().values(), settings.clip_norm)
+    loss = add_gradients(towers, parameters, batch, labels, settings.micro_batch_size, precision)
+    nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
     optimizer.step()
     return loss.item()
 
 
 def add_gradients(
-    towers: Towers, batch: dict[str, Inputs], labels: Tensor, micro_batch: int | None, precision: torch.dtype
+    towers: Towers,
+    parameters: Sequence[nn.Parameter],
+    batch: dict[str, Inputs],
+    labels: Tensor,
+    micro_batch: int | None,
+    precision: torch.dtype,
 ) -> Tensor:
     """Add the gradients of loss and penalties to the parameters' `grad`; returns the loss, without penalties.
 
@@ -46,7 +54,7 @@ def add_gradients(
     }
     loss = contrastive_loss(embeddings, labels.to(scale.device), scale)
     loss.backward()
-    processes.sum_gradients(list(towers.trained().values()))
+    processes.sum_gradients(parameters)
     assert scale.grad is not None
     (scale.grad * towers.scale + towers.penalty()).backward()
     return loss.detach()

@@ -96,13 +96,14 @@ def epoch_steps(
     """
     run.towers.train()
     settings, place, steps = cell.train, run.place, steps_of_epoch(cell, examples)
+    parameters = list(run.towers.trained().values())  # Not at every step: it walks through all modules.
     for dataset, items in batches_left(run, examples, settings.batch_size):
         began, rate = time.perf_counter(), float(run.schedule.get_last_lr()[0])
         part = examples[dataset]
-        with explaining_memory(settings.batch_size):
+        with explaining_memory(settings):
             labels = torch.from_numpy(part.labels[items])
             batch = part.draw(items, run.rng, processes.share(len(items)))
-            loss = train_step(run.towers, batch, labels, run.optimizer, settings, precision)
+            loss = train_step(run.towers, parameters, batch, labels, run.optimizer, settings, precision)
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"{cell.name}: the loss is {loss} in epoch {place.epoch}, step {place.step + 1}, at learning "
