@@ -35,9 +35,11 @@ def determinism(wanted: bool, report: Callable[[str], None]) -> Iterator[list[st
     warnings.showwarning = note
     torch.use_deterministic_algorithms(wanted, warn_only=True)
     # Every new tensor would be filled, 3 % of a step, in case an operation reads it unwritten: none does.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    deterministic: Any = torch.utils.deterministic
+    filling, deterministic.fill_uninitialized_memory = deterministic.fill_uninitialized_memory, False
     try:
         yield without
     finally:
         warnings.showwarning = show
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        deterministic.fill_uninitialized_memory = filling

@@ -10,6 +10,7 @@ import torch
 
 from crossmodal_peft.attention import Kernel
 from crossmodal_peft.processes import of_first
+from crossmodal_peft.settings import Train
 
 
 def resolve_device() -> torch.device:
@@ -26,7 +27,11 @@ WORTHWHILE_GAIN = 1.3
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """Type of matrix products: what is asked for, or for `auto` bf16 where the hardware gains from it."""
     if precision == "auto":
-        gains = torch.cuda.is_bf16_supported() if device.type == "cuda" else gain_of_bf16() > WORTHWHILE_GAIN
+        gains = (
+            torch.cuda.is_bf16_supported()
+            if device.type == "cuda"
+            else of_first(gain_of_bf16) > WORTHWHILE_GAIN
+        )
         return torch.bfloat16 if gains else torch.float32
     return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
 
@@ -42,7 +47,7 @@ def gain_of_bf16() -> float:
         for kind in (torch.float32, torch.bfloat16)
     }
     seconds = {kind: min(_seconds_of_product(*pair) for _ in range(7)) for kind, pair in pairs.items()}
-    return of_first(seconds[torch.float32] / seconds[torch.bfloat16])
+    return seconds[torch.float32] / seconds[torch.bfloat16]
 
 
 def _seconds_of_product(left: torch.Tensor, right: torch.Tensor) -> float:
@@ -66,7 +71,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 @contextmanager
-def explaining_memory(batch_size: int) -> Iterator[None]:
+def explaining_memory(settings: Train) -> Iterator[None]:
     """Turn a failed allocation into a RuntimeError that says what to set.
 
     (Where the system ends the process instead, nothing can be said.)
@@ -77,6 +82,7 @@ def explaining_memory(batch_size: int) -> Iterator[None]:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate" not in str(error):
             raise
         raise RuntimeError(
-            f"out of memory with train.batch_size {batch_size}; set a smaller one, or give the method fewer "
-            f"layers ({str(error).partition(chr(10))[0]})"
+            f"out of memory with train.batch_size {settings.batch_size}, train.micro_batch_size "
+            f"{settings.micro_batch_size or 'null'}; set the latter, lower than now: the result is the same "
+            f"({str(error).partition(chr(10))[0]})"
         ) from error

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from crossmodal_peft import processes
 from crossmodal_peft.interruption import Interrupted
 from crossmodal_peft.state import Run, capture, put_back
 from crossmodal_peft.unfinished import Unfinished
@@ -26,7 +27,7 @@ class Keeper:
         """Bring a run to the state on disk, if there is one that it can go on from."""
         if not self.unfinished:
             return
-        state, trouble = self.unfinished.read()
+        state, trouble = processes.of_first(self.unfinished.read)
         if trouble:
             self.report(trouble)
         if state:
@@ -35,14 +36,15 @@ class Keeper:
 
     def after_step(self, run: Run) -> None:
         """Write, if it is time. Raises Interrupted, with the state written, if there was a request."""
-        if self.requested():
+        if processes.any_of(self.requested()):
             self.write(run)
+            processes.any_of(True)  # No process ends before the state is written: its end would stop all.
             raise Interrupted(f"stopped as requested; run it again to go on {run.place}")
         if time.perf_counter() - self.written >= self.seconds:
             self.write(run)
 
     def write(self, run: Run) -> None:
         """Write the state now."""
-        if self.unfinished:
+        if self.unfinished and processes.is_first():
             self.unfinished.write(capture(run))
         self.written = time.perf_counter()

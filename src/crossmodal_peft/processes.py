@@ -1,13 +1,17 @@
 """One cell in several processes, one GPU each: they share every batch and take the same step."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
+
+from crossmodal_peft.interruption import EXIT_CODE, Interrupted
+
+Result = TypeVar("Result")
 
 # A process that waits longer than this for another one ends: the other hangs.
 PATIENCE = timedelta(minutes=10)
@@ -21,8 +25,10 @@ def launched() -> bool:
 def launch(command: Sequence[str], processes: int) -> None:
     """Run a command in so many processes of this machine, as `torchrun --standalone` does.
 
-    When one fails the others are stopped at once. Raises RuntimeError that says which one failed, and how.
+    When one fails the others are stopped at once. Raises RuntimeError that says which one failed, and how;
+    Interrupted on a request to stop, which all of them are told.
     """
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -38,7 +44,11 @@ def launch(command: Sequence[str], processes: int) -> None:
     )
     try:
         elastic_launch(config, command[0])(*command[1:])
+    except SignalException:
+        raise Interrupted("stopped as requested; run it again to go on") from None
     except ChildFailedError as error:
+        if any(failure.exitcode == EXIT_CODE for failure in error.failures.values()):
+            raise Interrupted("stopped as requested; run it again to go on") from None
         raise RuntimeError(describe(error.failures, processes)) from None
 
 
@@ -82,13 +92,22 @@ def is_first() -> bool:
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
-def of_first(measured: float) -> float:
-    """What process 0 measured: all must draw the same conclusion from it."""
+def of_first(make: Callable[[], Result]) -> Result:
+    """What `make` returns in process 0, which alone calls it: so all go on from the same."""
     if not distributed.is_initialized():
-        return measured
-    values = [measured]
-    distributed.broadcast_object_list(values)
-    return values[0]
+        return make()
+    results = [make() if is_first() else None]
+    distributed.broadcast_object_list(results)
+    return cast(Result, results[0])
+
+
+def any_of(mine: bool) -> bool:
+    """Whether it is true in any process. All wait for one another here."""
+    if not distributed.is_initialized():
+        return mine
+    votes: list[bool | None] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(votes, mine)
+    return any(votes)
 
 
 def share(items: int) -> slice:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,15 +89,16 @@ def train_cell(cell: Cell, layout: Layout, live: Live, bar: bool = False) -> Non
     import torch
 
     from crossmodal_peft.determinism import determinism
+    from crossmodal_peft.processes import is_first
     from crossmodal_peft.unfinished import claimed
 
     torch.set_num_threads(cell.train.threads)
     with (
-        claimed(layout.unfinished(cell.name)),
+        claimed(layout.unfinished(cell.name)) if is_first() else nullcontext(),
         noticing_requests() as requested,
         determinism(cell.train.deterministic, say) as without,
     ):
-        for folder in (layout.checkpoint(cell.name), layout.run(cell.name)):
+        for folder in (layout.checkpoint(cell.name), layout.run(cell.name)) if is_first() else ():
             delete_partial(folder)
         _train_cell(cell, layout, live, bar, requested, without)
 
@@ -104,7 +106,7 @@ def train_cell(cell: Cell, layout: Layout, live: Live, bar: bool = False) -> Non
 def _train_cell(
     cell: Cell, layout: Layout, live: Live, bar: bool, requested: Callable[[], bool], without: list[str]
 ) -> None:
-    from crossmodal_peft import checkpoint, hardware
+    from crossmodal_peft import checkpoint, hardware, processes
     from crossmodal_peft.budget import fit_cell
     from crossmodal_peft.embed import embed_split
     from crossmodal_peft.keeping import Keeper
@@ -129,6 +131,8 @@ def _train_cell(
     keep = Keeper(unfinished, 60 * live.state_minutes, requested, say)
     watch = partial(open_views, cell.name, layout, live, bar)
     trained = train(towers, cell, manifest, activations, say, watch, keep)
+    if not processes.is_first():
+        return
     splits = {s: embed_split(towers, manifest, activations, s, precision) for s in EMBEDDED_SPLITS}
     write_cell(
         cell, layout, towers, trained, splits, provenance(inputs) | how | {"nondeterministic": without}
@@ -139,15 +143,21 @@ def _train_cell(
 def open_views(name: str, layout: Layout, live: Live, bar: bool, made: int) -> list[Any]:
     """What shows a cell's training after so many steps made before: history file, bar or lines, watchers."""
     from crossmodal_peft.live import Bar, HistoryFile, Lines, open_watchers
+    from crossmodal_peft.processes import is_first
 
+    if not is_first():
+        return []
     watchers = open_watchers(live.watchers, lambda watcher: layout.watched(watcher, name), made)
     shown = Bar() if bar else Lines(live.line_seconds, say)
     return [HistoryFile(layout.run(name) / HISTORY), shown, *watchers]
 
 
 def say(line: str) -> None:
-    """Print a line at once."""
-    print(line, flush=True)
+    """Print a line at once, in the first of a cell's processes."""
+    from crossmodal_peft.processes import is_first
+
+    if is_first():
+        print(line, flush=True)
 
 
 def open_data(cell: Cell, layout: Layout) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:

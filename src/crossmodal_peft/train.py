@@ -95,12 +95,12 @@ def epoch_steps(
     Raises FloatingPointError that names step, items and learning rate if the loss is no number.
     """
     run.towers.train()
-    parameters = list(run.towers.trained().values())  # Not at every step: it walks through all modules.
     settings, place, steps = cell.train, run.place, steps_of_epoch(cell, examples)
+    parameters = list(run.towers.trained().values())  # Not at every step: it walks through all modules.
     for dataset, items in batches_left(run, examples, settings.batch_size):
         began, rate = time.perf_counter(), float(run.schedule.get_last_lr()[0])
         part = examples[dataset]
-        with explaining_memory(settings.batch_size):
+        with explaining_memory(settings):
             labels = torch.from_numpy(part.labels[items])
             batch = part.draw(items, run.rng, processes.share(len(items)))
             loss = train_step(run.towers, parameters, batch, labels, run.optimizer, settings, precision)
