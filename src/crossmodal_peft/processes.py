@@ -1,6 +1,7 @@
 """One cell in several processes, one GPU each: they share every batch and take the same step."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -53,8 +54,16 @@ def launch(command: Sequence[str], processes: int) -> None:
 
 
 def describe(failures: dict[int, Any], processes: int) -> str:
-    """Which process failed, and how. One that a signal ended comes first: the others only lost it."""
-    rank, failure = min(failures.items(), key=lambda item: (item[1].exitcode > 0, item[1].timestamp))
+    """Which process failed, and how.
+
+    One that a signal ended comes first: the others only lost it. But SIGTERM is how those are stopped.
+    """
+
+    def order(item: tuple[int, Any]) -> tuple[bool, bool, int]:
+        code = item[1].exitcode
+        return code == -signal.SIGTERM, code > 0, item[1].timestamp
+
+    rank, failure = min(failures.items(), key=order)
     how = f"failed with exit code {failure.exitcode}: its message stands above"
     if failure.exitcode < 0:
         out_of_memory = " (out of memory?)" if failure.signal_name() == "SIGKILL" else ""

@@ -1,0 +1,255 @@
+"""An interrupted training goes on, and ends with the bits of one that ran through."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import METHODS
+from tiny_cell import command, make_cell, make_inputs, paths_in, results
+
+from crossmodal_peft import hardware
+from crossmodal_peft.checkpoint import load_towers
+from crossmodal_peft.examples import select_each
+from crossmodal_peft.keeping import Keeper
+from crossmodal_peft.layout import Layout
+from crossmodal_peft.settings import Cell
+from crossmodal_peft.stages import open_data
+from crossmodal_peft.state import Run, State, capture, put_back
+from crossmodal_peft.train import epoch_steps, finish_epoch, start, train
+from crossmodal_peft.unfinished import STATE, Unfinished, claimed
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny encoders and a prepared dataset."""
+    root = tmp_path_factory.mktemp("inputs")
+    make_inputs(Layout.of(paths_in(root)))
+    return root
+
+
+class Steps:
+    """A cell's training by hand: `go` makes steps, and ends epochs with a made-up recall."""
+
+    def __init__(self, root: Path, cell: Cell):
+        layout = Layout.of(paths_in(root))
+        self.cell = cell
+        manifest, activations = open_data(cell, layout)
+        self.examples = select_each(manifest, "train", activations)
+        towers = load_towers(cell, layout.folders(cell.encoder_names), "eager")
+        self.run = start(towers, cell, self.examples)
+
+    def go(self, until: int) -> Run:
+        while self.run.schedule.last_epoch < until:
+            for _ in epoch_steps(self.run, self.cell, self.examples, torch.float32):
+                if self.run.schedule.last_epoch == until:
+                    return self.run
+            finish_epoch(self.run, self.run.place.epoch / 100)
+        return self.run
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_goes_on_from_a_written_state_as_if_nothing_had_happened(method, inputs, tmp_path):
+    cell = make_cell(method, trunk="off", epochs=3)
+    torch.manual_seed(1)
+    through = capture(Steps(inputs, cell).go(12))
+    torch.manual_seed(1)
+    unfinished = Unfinished(tmp_path / "state", {"settings": method})
+    unfinished.write(capture(Steps(inputs, cell).go(7)))  # In the second epoch of five steps each.
+    torch.manual_seed(2)
+    again = Steps(inputs, cell)
+    state, trouble = Unfinished(tmp_path / "state", {"settings": method}).read()
+    assert not trouble
+    put_back(again.run, state)
+    assert equal(capture(again.go(12)), through)
+
+
+def equal(one: State, other: State) -> bool:
+    """Whether two states have the same bits, times apart."""
+    for state in (one, other):
+        state.facts["place"].update(seconds=0, stepping=0)
+        for row in state.facts["place"]["history"]:
+            row["seconds"] = 0
+    return one.facts == other.facts and all(
+        mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+        for mine, theirs in ((one.tensors, other.tensors), (one.best, other.best))
+    )
+
+
+def test_twenty_kills_at_random_moments_change_no_bit():
+    done = subprocess.run(
+        [sys.executable, TESTS / "soak_resume.py", "--kills", "20"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "killed: 20" in done.stdout or "killed: 21" in done.stdout or "killed: 22" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def half_done(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> State:
+    """A state with a best epoch."""
+    return capture(Steps(inputs, make_cell("full", epochs=3)).go(7))
+
+
+@pytest.fixture
+def written(half_done: State, tmp_path: Path) -> Unfinished:
+    """That state on disk."""
+    unfinished = Unfinished(tmp_path / "cell", {"settings": 1, "inputs": 2})
+    unfinished.write(half_done)
+    return unfinished
+
+
+def damaged(path: Path) -> None:
+    """Flip one bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("part", [STATE, "now-2-2.safetensors", "best-1.safetensors"])
+@pytest.mark.parametrize("harm", [damaged, Path.unlink])
+def test_a_state_with_a_flipped_bit_or_a_missing_part_is_set_aside(written, part, harm):
+    harm(written.folder / part)
+    state, trouble = Unfinished(written.folder, written.fingerprint).read()
+    assert state is None
+    assert "starts anew" in trouble and (part in trouble or part == STATE)
+    assert not written.folder.exists()
+    assert Path(f"{written.folder}.aside-1").exists()
+
+
+def test_a_state_of_other_settings_is_set_aside(written):
+    state, trouble = Unfinished(written.folder, {"settings": 3, "inputs": 2}).read()
+    assert state is None
+    assert "made with other settings;" in trouble
+
+
+def test_a_state_that_finds_no_room_leaves_the_one_before(written, half_done, monkeypatch):
+    later = State(json.loads(json.dumps(half_done.facts)), half_done.tensors, half_done.best)
+    later.facts["place"]["step"] = 3
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="now-2-3.safetensors: no room to write it"):
+            written.write(later)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    state, trouble = Unfinished(written.folder, written.fingerprint).read()
+    assert not trouble and equal(state, half_done)
+    assert {path.name for path in written.folder.iterdir()} == {
+        STATE,
+        "now-2-2.safetensors",
+        "best-1.safetensors",
+    }
+
+
+def test_a_state_whose_weights_are_no_numbers_is_not_written(inputs):
+    steps = Steps(inputs, make_cell("full"))
+    with torch.no_grad():
+        steps.run.towers.logit_scale.fill_(float("inf"))
+    with pytest.raises(FloatingPointError, match="logit_scale is no number after step 0"):
+        capture(steps.run)
+
+
+def test_two_processes_cannot_train_one_cell(tmp_path):
+    with (
+        claimed(tmp_path / "cell"),
+        pytest.raises(RuntimeError, match=f"process {os.getpid()} trains this cell"),
+        claimed(tmp_path / "cell"),
+    ):
+        pass
+    with claimed(tmp_path / "cell"):
+        pass
+
+
+def test_a_loss_that_is_no_number_names_step_items_and_rate_and_keeps_the_last_good_state(inputs, tmp_path):
+    cell, layout = make_cell("full", epochs=2), Layout.of(paths_in(inputs))
+    manifest, activations = open_data(cell, layout)
+    towers = load_towers(cell, layout.folders(cell.encoder_names), "eager")
+    unfinished = Unfinished(tmp_path / "cell", {})
+
+    class Poison:
+        def step(self, moment: Any) -> None:
+            if moment.total == 7:
+                with torch.no_grad():
+                    towers.logit_scale.fill_(float("nan"))
+
+        def epoch(self, moment: Any) -> None: ...
+
+        def close(self) -> None: ...
+
+    with pytest.raises(FloatingPointError, match=r"epoch 2, step 3, at learning rate .*Items: item\d+, item"):
+        train(
+            towers, cell, manifest, activations, watch=lambda made: [Poison()], keep=Keeper(unfinished, 600)
+        )
+    state, _ = Unfinished(tmp_path / "cell", {}).read()
+    assert state.facts["place"]["epoch"] == 2 and state.facts["place"]["step"] == 0
+    assert all(torch.isfinite(t).all() for t in state.tensors.values() if t.is_floating_point())
+
+
+def test_memory_that_does_not_suffice_says_what_to_set():
+    explained = pytest.raises(RuntimeError, match=r"train.batch_size 32; set train.micro_batch_size")
+    with explained, hardware.explaining_memory(32):
+        torch.empty(2**60)
+    with pytest.raises(RuntimeError, match="^something else$"), hardware.explaining_memory(32):
+        raise RuntimeError("something else")
+
+
+def trained_by(arguments: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    call = [sys.executable, "-m", "crossmodal_peft.cli", *arguments]
+    return subprocess.run(call, capture_output=True, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def through(inputs: Path) -> dict[str, Any]:
+    """What a training leaves that ran through in a process of its own."""
+    cell = make_cell("full")
+    done = trained_by(command(inputs, cell))
+    assert done.returncode == 0, done.stderr
+    assert not Layout.of(paths_in(inputs)).unfinished(cell.name).exists()
+    return results(Layout.of(paths_in(inputs)), cell)
+
+
+def test_requests_to_stop_and_full_disks_end_in_a_word_and_change_no_bit(tmp_path, through):
+    cell, layout = make_cell("full"), Layout.of(paths_in(tmp_path))
+    make_inputs(layout)
+    arguments = command(tmp_path, cell)
+    call = [sys.executable, "-m", "crossmodal_peft.cli", *arguments]
+    stopped = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "epoch 1/6" in stopped.stdout.readline()
+    stopped.send_signal(signal.SIGTERM)
+    _, said = stopped.communicate()
+    assert stopped.returncode == 75 and "run it again to go on in epoch" in said
+    assert (layout.unfinished(cell.name) / STATE).exists()
+    assert not (layout.checkpoint(cell.name) / "cell.json").exists()
+    assert "validation_recall" in (layout.run(cell.name) / "history.csv").read_text()
+    full = trained_by(
+        arguments,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY)),
+    )
+    assert full.returncode == 1 and "make room and run again" in full.stderr.splitlines()[-1]
+    assert "Traceback" not in full.stderr
+    again = trained_by(arguments)
+    assert again.returncode == 0 and "going on in epoch" in again.stdout
+    assert results(layout, cell) == through
+
+
+def test_results_that_could_not_be_written_need_no_second_training(tmp_path, through):
+    cell, layout = make_cell("full"), Layout.of(paths_in(tmp_path))
+    make_inputs(layout)
+    layout.checkpoints.write_text("no folder")
+    failed = trained_by(command(tmp_path, cell, "{}"))
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    layout.checkpoints.unlink()
+    again = trained_by(command(tmp_path, cell, "{}"))
+    assert again.returncode == 0, again.stderr
+    assert "going on in epoch 7 after 0 steps" in again.stdout
+    assert "loss" not in again.stdout
+    assert results(layout, cell) == through
