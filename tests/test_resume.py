@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -89,7 +90,8 @@ def test_twenty_kills_at_random_moments_change_no_bit():
         [sys.executable, TESTS / "soak_resume.py", "--kills", "20"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "killed: 20" in done.stdout or "killed: 21" in done.stdout or "killed: 22" in done.stdout
+    # The last training may be killed more than once.
+    assert int(re.search(r"killed: (\d+)", done.stdout)[1]) >= 20
 
 
 @pytest.fixture(scope="module")
