@@ -1,18 +1,21 @@
 """Claims about the command line: help, one-line failures, exit codes, completion."""
 
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 from typer.testing import CliRunner
 
-from crossmodal_peft import cli, stages
+from crossmodal_peft import stages
+from crossmodal_peft.arguments import paths_of
+from crossmodal_peft.checking import load
 from crossmodal_peft.cli import app
+from crossmodal_peft.settings import cell
 
-PEOPLE = ["compare", "demo", "index", "merge", "report", "score", "search"]
+PEOPLE = ["compare", "evaluate", "demo", "index", "merge", "report", "score", "search"]
 
 
 def call(*arguments: str, exit_code: int = 0) -> str:
@@ -54,6 +57,7 @@ def test_a_cell_that_is_not_trained_is_one_line_with_the_command_that_trains_it(
         ["search", "d/m/0", "--text", "a", "--image", "b.png"],
         ["search", "d/m/0", "--text", "a", "-k", "0"],
         ["index", "d/m/0", "--split", "tset"],
+        ["evaluate", "d/m/0", "--ks", "1,x"],
         ["serach", "d/m/0"],
         ["merge"],
     ],
@@ -79,8 +83,8 @@ def test_failures_of_training_and_of_data_have_codes_of_their_own(monkeypatch, e
 
     monkeypatch.setattr(stages, "train_cell", fail)
     monkeypatch.setattr(stages, "download_dataset", fail)
-    monkeypatch.setattr(cli, "Cell", type("Any", (), {"model_validate_json": staticmethod(json.loads)}))
-    arguments = ["--settings", "{}"] if command == "train" else ["stamps"]
+    settings = cell(load(REPOSITORY / "params.yaml"), "stamps-image", "frozen", 0).model_dump_json()
+    arguments = ["--settings", settings] if command == "train" else ["stamps"]
     text = call(command, *arguments, exit_code=code)
     assert text == f"crossmodal-peft: {error}\n"
 
@@ -101,10 +105,10 @@ def test_settings_that_are_not_what_a_stage_needs_are_one_line_with_the_key(empt
 def test_paths_come_from_a_settings_file_under_those_of_params(empty):
     (empty / "params.yaml").write_text("paths: {raw: here, results: there}\n")
     (empty / "overlay.yaml").write_text("paths: {results: elsewhere}\n")
-    assert cli._paths("overlay.yaml").model_dump() == {
+    assert paths_of("overlay.yaml").model_dump() == {
         "raw": "here", "prepared": "data/prepared", "checkpoints": "checkpoints", "results": "elsewhere",
     }  # fmt: skip
-    assert cli._paths("params.yaml").results == "there"
+    assert paths_of("params.yaml").results == "there"
     assert "nowhere.yaml" in call("index", "a/b/0", "--paths", "nowhere.yaml", exit_code=3)
 
 
