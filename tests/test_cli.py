@@ -1,5 +1,6 @@
 """Claims about the command line: help, one-line failures, exit codes, completion."""
 
+import json
 import re
 import subprocess
 import sys
@@ -87,6 +88,30 @@ def test_failures_of_training_and_of_data_have_codes_of_their_own(monkeypatch, e
     arguments = ["--settings", settings] if command == "train" else ["stamps"]
     text = call(command, *arguments, exit_code=code)
     assert text == f"crossmodal-peft: {error}\n"
+
+
+def test_a_query_that_cannot_be_read_is_one_line_that_names_the_file(smoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(smoke)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"garbage")
+    overlay = ["--paths", "workflow/config/smoke.yaml"]
+    text = call("search", "stamps-image/lora/0", "--image", str(bad), *overlay, exit_code=3)
+    assert text.startswith(f"crossmodal-peft: {bad} is no picture") and text.count("\n") == 1
+    text = call("search", "stamps-image/lora/0", "--text", " ", *overlay, exit_code=3)
+    assert text == "crossmodal-peft: the text is empty\n"
+    text = call("search", "stamps-image/lora/0", "--audio", str(bad), *overlay, exit_code=3)
+    assert "has no audio; it has" in text
+
+
+def test_search_prints_a_table_or_json_of_the_same_items(smoke, monkeypatch):
+    monkeypatch.chdir(smoke)
+    command = ["search", "stamps-image/lora/0", "--text", "a red flower", "-k", "3"]
+    command += ["--paths", "workflow/config/smoke.yaml"]
+    found = json.loads(call(*command, "--json"))
+    assert [row["rank"] for row in found] == [1, 2, 3]
+    assert found[0]["score"] >= found[1]["score"] >= found[2]["score"]
+    table = call(*command)
+    assert all(f"| {row['item']}" in table and f"{row['score']:.3f}" in table for row in found)
 
 
 def test_debug_shows_where_a_failure_happened(empty):
