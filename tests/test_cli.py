@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 from typer.testing import CliRunner
 
-from crossmodal_peft import cli, stages
+from crossmodal_peft import stages
+from crossmodal_peft.arguments import paths_of
+from crossmodal_peft.checking import load
 from crossmodal_peft.cli import app
+from crossmodal_peft.settings import cell
 
-PEOPLE = ["compare", "demo", "index", "merge", "report", "score", "search"]
+PEOPLE = ["compare", "evaluate", "demo", "index", "merge", "report", "score", "search"]
 
 
 def call(*arguments: str, exit_code: int = 0) -> str:
@@ -54,6 +58,7 @@ def test_a_cell_that_is_not_trained_is_one_line_with_the_command_that_trains_it(
         ["search", "d/m/0", "--text", "a", "--image", "b.png"],
         ["search", "d/m/0", "--text", "a", "-k", "0"],
         ["index", "d/m/0", "--split", "tset"],
+        ["evaluate", "d/m/0", "--ks", "1,x"],
         ["serach", "d/m/0"],
         ["merge"],
     ],
@@ -79,10 +84,34 @@ def test_failures_of_training_and_of_data_have_codes_of_their_own(monkeypatch, e
 
     monkeypatch.setattr(stages, "train_cell", fail)
     monkeypatch.setattr(stages, "download_dataset", fail)
-    monkeypatch.setattr(cli, "Cell", type("Any", (), {"model_validate_json": staticmethod(json.loads)}))
-    arguments = ["--settings", "{}"] if command == "train" else ["stamps"]
+    settings = cell(load(REPOSITORY / "params.yaml"), "stamps-image", "frozen", 0).model_dump_json()
+    arguments = ["--settings", settings] if command == "train" else ["stamps"]
     text = call(command, *arguments, exit_code=code)
     assert text == f"crossmodal-peft: {error}\n"
+
+
+def test_a_query_that_cannot_be_read_is_one_line_that_names_the_file(smoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(smoke)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"garbage")
+    overlay = ["--paths", "workflow/config/smoke.yaml"]
+    text = call("search", "stamps-image/lora/0", "--image", str(bad), *overlay, exit_code=3)
+    assert text.startswith(f"crossmodal-peft: {bad} is no picture") and text.count("\n") == 1
+    text = call("search", "stamps-image/lora/0", "--text", " ", *overlay, exit_code=3)
+    assert text == "crossmodal-peft: the text is empty\n"
+    text = call("search", "stamps-image/lora/0", "--audio", str(bad), *overlay, exit_code=3)
+    assert "has no audio; it has" in text
+
+
+def test_search_prints_a_table_or_json_of_the_same_items(smoke, monkeypatch):
+    monkeypatch.chdir(smoke)
+    command = ["search", "stamps-image/lora/0", "--text", "a red flower", "-k", "3"]
+    command += ["--paths", "workflow/config/smoke.yaml"]
+    found = json.loads(call(*command, "--json"))
+    assert [row["rank"] for row in found] == [1, 2, 3]
+    assert found[0]["score"] >= found[1]["score"] >= found[2]["score"]
+    table = call(*command)
+    assert all(f"| {row['item']}" in table and f"{row['score']:.3f}" in table for row in found)
 
 
 def test_debug_shows_where_a_failure_happened(empty):
@@ -101,10 +130,10 @@ def test_settings_that_are_not_what_a_stage_needs_are_one_line_with_the_key(empt
 def test_paths_come_from_a_settings_file_under_those_of_params(empty):
     (empty / "params.yaml").write_text("paths: {raw: here, results: there}\n")
     (empty / "overlay.yaml").write_text("paths: {results: elsewhere}\n")
-    assert cli._paths("overlay.yaml").model_dump() == {
+    assert paths_of("overlay.yaml").model_dump() == {
         "raw": "here", "prepared": "data/prepared", "checkpoints": "checkpoints", "results": "elsewhere",
     }  # fmt: skip
-    assert cli._paths("params.yaml").results == "there"
+    assert paths_of("params.yaml").results == "there"
     assert "nowhere.yaml" in call("index", "a/b/0", "--paths", "nowhere.yaml", exit_code=3)
 
 

@@ -76,7 +76,7 @@ def layout(smoke: Path, tmp_path: Path) -> Layout:
 
 
 def test_an_example_finds_what_the_evaluation_retrieved_for_it(smoke, layout):
-    queries = pd.read_parquet(smoke_layout(smoke).run(IMAGE) / "queries.parquet")
+    queries = pd.read_parquet(smoke_layout(smoke).checkpoint(IMAGE) / "queries.parquet")
     queries = queries[queries["direction"] == "text->image"]
     sources = read_manifests(layout.manifests("stamps-image"))["source"]
     index = search.build_index(IMAGE, "test", layout)

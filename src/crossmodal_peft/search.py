@@ -198,13 +198,13 @@ def search_for(
     others = [other for other in index.vectors if other != modality]
     to = to or (others or [modality])[0]
     index.require(to)
-    medium = untrusted.read_text(query) if isinstance(query, str) else _read(modality, query)
+    medium = _read(modality, query)
     return index.search(open_query_encoder(name, layout).embed(modality, medium), to, k)
 
 
-def _read(modality: str, path: Path) -> Any:
-    read = {"image": untrusted.read_picture, "audio": untrusted.read_sound}[modality]
+def _read(modality: str, query: str | Path) -> Any:
+    read: Any = {"image": untrusted.read_picture, "audio": untrusted.read_sound, "text": untrusted.read_text}
     try:
-        return read(path.read_bytes())
+        return read[modality](query.read_bytes() if isinstance(query, Path) else query)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{query if isinstance(query, Path) else 'the text'} {error}") from None

@@ -24,9 +24,9 @@ def read_text(text: str) -> str:
     """
     text = text.strip()
     if not text:
-        raise ValueError("the text is empty")
+        raise ValueError("is empty")
     if len(text) > MAX_CHARACTERS:
-        raise ValueError(f"the text has {len(text)} characters; at most {MAX_CHARACTERS} are taken")
+        raise ValueError(f"has {len(text)} characters; at most {MAX_CHARACTERS} are taken")
     return text
 
 

@@ -50,7 +50,7 @@ def ask(cell: str) -> Query | None:
     try:
         return ways[str(way)](cell)
     except ValueError as error:
-        st.error(f"This query cannot be used: {error}.", icon=":material/error:")
+        st.error(f"The {str(way).lower()} {str(error).rstrip('.')}.", icon=":material/error:")
         return None
 
 

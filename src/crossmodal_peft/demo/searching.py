@@ -47,7 +47,7 @@ def page() -> None:
     kinds = catalogue.kinds(chosen[0])
     found = [search(cell, query, to) for cell in chosen]
     if len(found) == 1:
-        draw(kinds, to, found[0], None, columns=5)
+        draw(kinds, to, found[0], None, columns=3 if to == "audio" else 5)
         return
     for side, cell, mine, other in zip(st.columns(2, gap="large"), chosen, found, reversed(found)):
         with side:

@@ -1,0 +1,106 @@
+"""How long a query takes: embedding it with a trained cell, and searching random items by the million.
+
+    python benchmarks/search.py stamps-image/lora/0 stamps-speech/lora/0 --out benchmarks/search.md
+
+Medians of repeated queries, in milliseconds, on all cores of the machine, in one process.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pandas as pd
+
+from crossmodal_peft import registry, search
+from crossmodal_peft.arguments import DEFAULT_PATHS, layout_of
+from crossmodal_peft.layout import Layout
+from crossmodal_peft.provenance import hardware
+from crossmodal_peft.sound import read_wave
+
+WIDTH = 256
+SIZES = (10_000, 100_000, 1_000_000)
+K = 10
+REPEATS = 20
+
+
+def median_milliseconds(call: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Median wall time of a call after one that warms up."""
+    call()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return 1000 * float(np.median(times))
+
+
+def random_index(items: int) -> search.Index:
+    """An index of random directions."""
+    rng = np.random.default_rng(0)
+    vectors = faiss.IndexFlatIP(WIDTH)
+    for start in range(0, items, 100_000):
+        part = rng.standard_normal((min(100_000, items - start), WIDTH), dtype=np.float32)
+        vectors.add(part / np.linalg.norm(part, axis=1, keepdims=True))
+    rows = np.arange(items)
+    frame = pd.DataFrame({"item": rows.astype(str), "source": rows.astype(str), "caption": "", "label": rows})
+    return search.Index("random", "test", {"image": vectors}, {"image": frame})
+
+
+def searching() -> list[tuple[str, float]]:
+    """Rows of the table: searches in random items."""
+    query = np.random.default_rng(1).standard_normal(WIDTH, dtype=np.float32)
+    rows = []
+    for items in SIZES:
+        index = random_index(items)
+        rows.append(
+            (f"search {items:,} items", median_milliseconds(partial(index.search, query, "image", K)))
+        )
+    return rows
+
+
+def embedding(cell: str, layout: Layout) -> list[tuple[str, float]]:
+    """Rows of the table: a query of each modality of a cell, and loading the cell."""
+    started = time.perf_counter()
+    encoder = search.open_query_encoder(cell, layout)
+    rows = [(f"load {cell} (the first one with its imports)", 1000 * (time.perf_counter() - started))]
+    index = search.open_index(cell, layout)
+    stamps = registry.module("datasets", "stamps")
+    root = stamps.unpack(layout.dataset("stamps"), layout.unpacked("stamps"))
+    read = {
+        "text": str,
+        "image": lambda s: stamps.read_image(root / s),
+        "audio": lambda s: read_wave(root / s),
+    }
+    for modality, items in index.items.items():
+        medium = read[modality](items["source"][0])
+        rows.append(
+            (f"embed {modality} with {cell}", median_milliseconds(partial(encoder.embed, modality, medium)))
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("cells", nargs="+")
+    parser.add_argument("--paths", default=DEFAULT_PATHS)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    layout = layout_of(arguments.paths)
+    rows = [row for cell in arguments.cells for row in embedding(cell, layout)] + searching()
+    table = pd.DataFrame(rows, columns=["what", "ms"]).to_markdown(index=False, floatfmt=".1f")
+    machine = hardware()
+    arguments.out.write_text(
+        f"# Time of a query\n\n`python benchmarks/search.py {' '.join(arguments.cells)}` on "
+        f"{machine['processor']}, {machine['cores']} cores. Medians of {REPEATS} in milliseconds; the best "
+        f"{K} of items of width {WIDTH}, exactly (FAISS, flat inner product). Loading is timed once.\n\n"
+        f"{table}\n"
+    )
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
