@@ -104,6 +104,16 @@ def test_another_setting_of_a_method_reruns_its_cells_only(smoke):
     assert not {"trunk", "download_dataset", "prepare_stamps-image"} & set(jobs)
 
 
+def test_how_a_training_is_watched_reruns_nothing(smoke):
+    params = smoke / "params.yaml"
+    before = params.read_text()
+    params.write_text(before.replace("state_minutes: 10", "state_minutes: 1"))
+    jobs = planned(smoke)
+    params.write_text(before)
+    assert params.read_text() != before.replace("state_minutes: 10", "state_minutes: 1")
+    assert jobs == {}
+
+
 def test_the_code_of_a_method_reruns_its_cells_only(smoke):
     with changed(smoke / "src/crossmodal_peft/methods/prefix.py"):
         jobs = planned(smoke)
