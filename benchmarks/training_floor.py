@@ -94,8 +94,8 @@ def floor(settings: Settings, folder: Path, rounds: int) -> None:
         rows.append(compare(cell, layout_of(settings, folder), rounds))
         print(rows[-1], flush=True)
     head = ["dataset", "method", "bare loop, samples/s", "our loop, samples/s", "share", "range"]
-    batch = settings.train.batch_size
-    conditions = f"{describe_machine()}; one pinned core, one thread, batch {batch}, {rounds} pairs of epochs, one more dropped"
+    conditions = f"{describe_machine()}; one pinned core, one thread, batch {settings.train.batch_size}, "
+    conditions += f"{rounds} pairs of at least {SECONDS:.0f} s each, one more dropped"
     write_section("training floor", f"**Share of the bare loop.** {conditions}.\n\n{markdown(head, rows)}")
 
 
