@@ -1,12 +1,13 @@
 """Training beside other tools, beside a bare loop and at growing sizes; writes the README's tables.
 
 Usage: python benchmarks/training.py [--peers-python PATH] [--rounds 2] [--cores 0 1] [--only PART …]
+[--prepare]
 
-Every tool trains in a process of its own, with one thread, pinned to the first of two cores. The processes
-of a table stand ready together and run in turns, an epoch each, so that a busy machine disturbs all alike;
-the first epoch of each is dropped and the median of the others counts. Meanwhile the floor and the sizes
-are measured on the second core: two cells train side by side in the default matrix as well. README.md here
-says how to make the peers' environment; `--prepare` only prepares the data, which needs no quiet machine.
+Every tool trains in a process of its own, with one thread; all are pinned to the first of the two cores, and
+the floor and the sizes are measured on the second meanwhile, as two cells train side by side in the default
+matrix. The processes of a table stand ready side by side and run in turns, an epoch each, so that a busy
+machine disturbs all alike; the first epoch of each is dropped and the median of the others counts. See
+README.md here for the peers' environment.
 """
 
 import argparse
