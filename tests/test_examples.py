@@ -8,7 +8,7 @@ from crossmodal_peft.examples import Examples, in_turn, read_manifests
 
 
 def examples(items: int) -> Examples:
-    return Examples({}, {}, np.arange(items))
+    return Examples({}, {}, labels=np.arange(items), names=np.arange(items))
 
 
 def test_one_dataset_alone_is_drawn_as_its_own_epoch():
