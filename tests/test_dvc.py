@@ -239,7 +239,8 @@ def test_experiments_run_at_once_and_from_a_queue(changed):
     for k in (15, 20):
         sh(f"dvc exp run --queue --name to-{k} --set-param 'evaluate.ks=[1,5,10,{k}]'", folder)
     sh("dvc exp run --run-all", folder)
-    table = pd.read_csv(StringIO(sh("dvc exp show --csv", folder))).set_index("Experiment")
+    table = pd.read_csv(StringIO(sh("dvc exp show --csv", folder)))
+    table.index = table["Experiment"].fillna(table["rev"])
     column = "results/metrics/stamps-image/lora.json:{}"
     trainable = table[column.format("trainable")].dropna() - PROJECTIONS
     before = json.loads((changed / "results/metrics/stamps-image/lora.json").read_text())["trainable"]
