@@ -179,7 +179,7 @@ def table(rows: list[dict]) -> str:
                 f"{speed:.1f}",
                 f"{low:.1f}–{high:.1f}",
                 f"{100 * speed / bare:.0f} %",
-                f"{ours / speed:.2f}",
+                f"{ours / speed:.3g}",
                 f"{row['peak_mb']:.0f}",
                 f"{row['loss']:.4f}",
             ]
@@ -189,7 +189,7 @@ def table(rows: list[dict]) -> str:
         "samples/s",
         "range",
         "of its bare forward+backward",
-        "first row is × faster",
+        "first row / this",
         "peak MB",
         "loss at start",
     ]
@@ -218,7 +218,7 @@ def main() -> None:
     conditions = (
         f"{describe_machine()}; one pinned core, one thread a process; batch {training_data.BATCH}, "
         f"{common['precision']}, {common['kernel']} attention, "
-        f"{arguments.rounds} epochs of {arguments.steps} steps."
+        f"epochs of {arguments.steps} steps, {arguments.rounds} of them."
     )
     import training_floor
 

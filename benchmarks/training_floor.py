@@ -149,28 +149,35 @@ class AnonymousMemory:
         self.thread.join()
 
     def _watch(self) -> None:
-        while not self.done.wait(0.02):
+        while True:
             lines = Path("/proc/self/status").read_text().splitlines()
             now = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024 / 1e6
             self.peak = max(self.peak, now)
+            if self.done.wait(0.02):
+                return
 
 
 def timed_stages(cell: Cell, layout: Layout, times: int) -> dict[str, tuple[float, float]]:
-    """Milliseconds an item and peak memory in MB of each stage, on the items so many times over."""
+    """Milliseconds an item and peak memory in MB of each stage, on the items so many times over.
+
+    Small sizes are passed over more often, so that every size is timed on as many items.
+    """
+    passes = max(SIZES) // times
     with tempfile.TemporaryDirectory(dir=layout.prepared) as folder:
         loop = Loop(cell, enlarge(cell, layout, times, Path(folder)))
-        loop.floor()(loop.batches()[:1])  # Warms up.
 
-        def embed() -> float:
-            return timed(
-                lambda: embed_split(loop.towers, loop.manifest, loop.activations, "train", loop.precision)
-            )
+        def embed() -> None:
+            embed_split(loop.towers, loop.manifest, loop.activations, "train", loop.precision)
 
+        stages = {
+            "training": lambda: loop.epochs(passes),
+            "embedding": lambda: timed(lambda: [embed() for _ in range(passes)]),
+        }
         found = {}
-        for name, stage in {"training, an epoch": loop.epoch, "embedding": embed}.items():
+        for name, stage in stages.items():
             with AnonymousMemory() as memory:
                 seconds = stage()
-            found[name] = (1000 * seconds / (BASE_ITEMS * times), memory.peak)
+            found[name] = (1000 * seconds / (BASE_ITEMS * times * passes), memory.peak)
     return found
 
 

@@ -144,7 +144,7 @@ def main() -> None:
             memory = found["memory"] / 1e6
             layers = "all" if everywhere or reach == "all" else "upper"
             rows.append(
-                [method, layers, f"{found['samples_per_second']:.1f}", f"{memory:.0f}", f"{share:.1f} %"]
+                [method, layers, f"{found['samples_per_second']:.3g}", f"{memory:.0f}", f"{share:.1f} %"]
             )
             print(rows[-1], flush=True)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
