@@ -1,5 +1,6 @@
 """An interrupted training goes on, and ends with the bits of one that ran through."""
 
+import json
 import os
 import re
 import resource
@@ -79,7 +80,7 @@ def equal(one: State, other: State) -> bool:
         state.facts["place"].update(seconds=0, stepping=0)
         for row in state.facts["place"]["history"]:
             row["seconds"] = 0
-    return one.facts == other.facts and all(
+    return json.dumps(one.facts) == json.dumps(other.facts) and all(
         mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
         for mine, theirs in ((one.tensors, other.tensors), (one.best, other.best))
     )
@@ -130,6 +131,22 @@ def test_a_state_of_other_settings_is_set_aside(written):
     state, trouble = Unfinished(written.folder, {"settings": 3, "inputs": 2}).read()
     assert state is None
     assert "made with other settings;" in trouble
+
+
+def test_a_state_that_finds_no_room_leaves_the_one_before(written, half_done):
+    later = State(json.loads(json.dumps(half_done.facts)), half_done.tensors, half_done.best)
+    later.facts["place"]["step"] = 3
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="now-2-3.safetensors: no room to write it"):
+            written.write(later)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    state, trouble = Unfinished(written.folder, written.fingerprint).read()
+    assert not trouble and equal(state, half_done)
+    names = {path.name for path in written.folder.iterdir()}
+    assert names == {STATE, "now-2-2.safetensors", "best-1.safetensors"}
 
 
 def test_a_state_whose_weights_are_no_numbers_is_not_written(inputs):

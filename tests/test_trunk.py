@@ -36,9 +36,8 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
 
 def upper(name: str, trunk: str) -> Cell:
-    """A cell that trains nothing below the last layer, text and image on whole batches of one length."""
-    cell = make_cell(name, trunk=trunk, epochs=2)
-    return cell.model_copy(update={"tuning": cell.tuning.model_copy(update={"layers": {"last": 1}})})
+    """A cell that trains nothing below the last layer."""
+    return make_cell(name, layers={"last": 1}, trunk=trunk, epochs=2)
 
 
 def compute(layout: Layout, cell: Cell, modality: str) -> None:

@@ -59,9 +59,9 @@ def make_inputs(layout: Layout) -> None:
     manifest.to_parquet(layout.manifest("tiny"))
 
 
-def make_cell(name: str = "full", **train: Any) -> Cell:
+def make_cell(name: str = "full", layers: Any = "all", **train: Any) -> Cell:
     """The settings of a cell on the tiny dataset: six epochs of five steps."""
-    tuning = method(name, layers="all") if name != "frozen" else method(name)
+    tuning = method(name, layers=layers) if name != "frozen" else method(name)
     rates = yaml.safe_load(PARAMS.read_text())["train"]
     changes = {"epochs": 6, "batch_size": 8, "embedding_width": 8, "precision": "fp32", **train}
     encoders = {m: f"tiny-{m}" for m in MODELS}
