@@ -92,9 +92,11 @@ def main() -> None:
     layout = layout_of(arguments.paths)
     rows = [row for cell in arguments.cells for row in embedding(cell, layout)] + searching()
     table = pd.DataFrame(rows, columns=["what", "ms"]).to_markdown(index=False, floatfmt=".1f")
-    machine = hardware()
+    machine, command = hardware(), f"python benchmarks/search.py {' '.join(arguments.cells)}"
+    if arguments.paths != DEFAULT_PATHS:
+        command += f" --paths {arguments.paths}"
     arguments.out.write_text(
-        f"# Time of a query\n\n`python benchmarks/search.py {' '.join(arguments.cells)}` on "
+        f"# Time of a query\n\n`{command} --out {arguments.out}` on "
         f"{machine['processor']}, {machine['cores']} cores. Medians of {REPEATS} in milliseconds; the best "
         f"{K} of items of width {WIDTH}, exactly (FAISS, flat inner product). Loading is timed once.\n\n"
         f"{table}\n"
