@@ -94,5 +94,7 @@ rule all:
 # What `snakemake --report` shows: snakemake report_pages && snakemake report_pages --report results/report.html
 rule report_pages:
     input:
-        expand(f"{LAYOUT.results}/pages/{{name}}.html", name=["summary", *registry.names("tables")]),
+        expand(
+            f"{LAYOUT.results}/pages/{{name}}.html", name=["summary", "settings", *registry.names("tables")]
+        ),
         rules.all.input,

@@ -6,6 +6,7 @@ Medians of repeated queries, in milliseconds, on all cores of the machine, in on
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -89,14 +90,17 @@ def main() -> None:
     parser.add_argument("--paths", default=DEFAULT_PATHS)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    layout = layout_of(arguments.paths)
+    layout, (load, _, _) = layout_of(arguments.paths), os.getloadavg()
     rows = [row for cell in arguments.cells for row in embedding(cell, layout)] + searching()
     table = pd.DataFrame(rows, columns=["what", "ms"]).to_markdown(index=False, floatfmt=".1f")
-    machine = hardware()
+    machine, command = hardware(), f"python benchmarks/search.py {' '.join(arguments.cells)}"
+    if arguments.paths != DEFAULT_PATHS:
+        command += f" --paths {arguments.paths}"
     arguments.out.write_text(
-        f"# Time of a query\n\n`python benchmarks/search.py {' '.join(arguments.cells)}` on "
+        f"# Time of a query\n\n`{command} --out {arguments.out}` on "
         f"{machine['processor']}, {machine['cores']} cores. Medians of {REPEATS} in milliseconds; the best "
-        f"{K} of items of width {WIDTH}, exactly (FAISS, flat inner product). Loading is timed once.\n\n"
+        f"{K} of items of width {WIDTH}, exactly (FAISS, flat inner product). Loading is timed once. "
+        f"Load average at the start: {load:.1f}.\n\n"
         f"{table}\n"
     )
     print(table)

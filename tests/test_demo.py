@@ -26,7 +26,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update"]
-PATIENCE = 120_000  # ms; the first query imports torch on whatever cores are free
+PATIENCE = 120_000  # ms, on whatever share of the cores is free
 STAMPS = "usr/share/tuxpaint/stamps"
 
 

@@ -136,12 +136,21 @@ def summary(paths: PathsOption = DEFAULT_PATHS) -> None:
 
 @app.command(rich_help_panel=PANEL)
 def page(markdown: Path, out: Path) -> None:
-    """Render a Markdown file as an HTML page for the report."""
+    """Render a Markdown file as an HTML page of the report."""
     from crossmodal_peft import pages
-    from crossmodal_peft.files import whole
 
-    with whole(out) as path:
-        path.write_text(pages.page(markdown.read_text(), markdown.stem))
+    pages.write(markdown.read_text(), markdown.stem, out)
+
+
+@app.command(rich_help_panel=PANEL)
+def settings_page(out: Path, settings: SettingsJson) -> None:
+    """Show the settings in force, overlays included, as an HTML page of the report."""
+    import yaml
+
+    from crossmodal_peft import pages
+
+    shown = yaml.safe_dump(json.loads(settings), sort_keys=False, allow_unicode=True)
+    pages.write(f"# Settings\n\n```yaml\n{shown}```\n", "settings", out)
 
 
 @app.command(rich_help_panel=PANEL)

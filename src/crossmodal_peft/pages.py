@@ -1,8 +1,11 @@
 """Markdown as a page that opens offline: for the report."""
 
 from html import escape
+from pathlib import Path
 
 from markdown_it import MarkdownIt
+
+from crossmodal_peft.files import whole
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 1.5rem auto; padding: 0 1rem;
@@ -22,3 +25,9 @@ def page(markdown: str, title: str) -> str:
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{STYLE}</style></head>\n<body>\n{body}</body>\n</html>\n"
     )
+
+
+def write(markdown: str, title: str, out: Path) -> None:
+    """Write a page, whole."""
+    with whole(out) as path:
+        path.write_text(page(markdown, title), encoding="utf-8")

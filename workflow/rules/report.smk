@@ -148,3 +148,25 @@ rule page:
         "page {wildcards.name}"
     shell:
         "crossmodal-peft page {input[0]} {output}"
+
+
+rule settings_page:
+    input:
+        code("pages"),
+    output:
+        report(
+            f"{LAYOUT.results}/pages/settings.html",
+            caption="../report/variant.rst",
+            category="Settings",
+            labels={"table": "settings"},
+        ),
+    params:
+        description="The settings in force: params.yaml with its overlays, defaults included.",
+        settings=SETTINGS.model_dump_json(),
+    message:
+        "page of the settings"
+    shell:
+        "crossmodal-peft settings-page {output} --settings {params.settings:q}"
+
+
+ruleorder: settings_page > page

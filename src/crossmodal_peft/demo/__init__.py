@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from crossmodal_peft import untrusted
+from crossmodal_peft import search, untrusted
+from crossmodal_peft.layout import Layout
 from crossmodal_peft.settings import Paths
 
 OPTIONS = {
@@ -17,14 +18,24 @@ OPTIONS = {
 
 
 def serve(port: int, paths: Paths) -> None:
-    """Serve the demo on 127.0.0.1 until it is stopped."""
+    """Serve the demo on 127.0.0.1 until it is stopped.
+
+    Raises ValueError if a dataset's first cell cannot be opened.
+    """
     from streamlit.web import cli
 
-    # What the first page needs is imported before somebody waits for it.
+    prepare(Layout.of(paths))
+    options = [f"--{name}={value}" for name, value in (OPTIONS | {"server.port": str(port)}).items()]
+    script = str(Path(__file__).with_name("app.py"))
+    cli.main(["run", script, *options, "--", paths.model_dump_json()])
+
+
+def prepare(layout: Layout) -> None:
+    """Import what pages and queries need before somebody waits for it: seconds, most of them transformers."""
     import crossmodal_peft.demo.hardest
     import crossmodal_peft.demo.results
     import crossmodal_peft.demo.searching  # noqa: F401
 
-    options = [f"--{name}={value}" for name, value in (OPTIONS | {"server.port": str(port)}).items()]
-    script = str(Path(__file__).with_name("app.py"))
-    cli.main(["run", script, *options, "--", paths.model_dump_json()])
+    cells = {name.split("/")[0]: name for name in reversed(layout.trained_cells())}
+    for name in cells.values():  # One of each dataset has all families of encoders.
+        search.open_query_encoder(name, layout)

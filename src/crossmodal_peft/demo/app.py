@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from crossmodal_peft.demo import catalogue, hardest, results, searching
+from crossmodal_peft.demo import hardest, results, searching
 
 st.set_page_config("crossmodal-peft", ":material/search:", layout="wide")
 st.navigation(
@@ -12,4 +12,3 @@ st.navigation(
         st.Page(hardest.page, title="Hardest queries", icon=":material/help:", url_path="hardest"),
     ]
 ).run()
-catalogue.warm_up()

@@ -2,7 +2,6 @@
 
 import re
 import sys
-import threading
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
@@ -94,18 +93,6 @@ def frame(name: str) -> pd.DataFrame | None:
         st.info(f"There is no `{path}` yet. `snakemake {path}` makes it, `make reproduce` makes all results.")
         return None
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
-
-
-@st.cache_resource
-def warm_up() -> threading.Thread:
-    """Start to import what embeds queries, once, while the first page is drawn from what is on disk."""
-
-    def load() -> None:
-        import crossmodal_peft.checkpoint  # noqa: F401
-
-    thread = threading.Thread(target=load, daemon=True)
-    thread.start()
-    return thread
 
 
 @st.cache_resource(show_spinner="Opening the index …", max_entries=32)
