@@ -29,7 +29,7 @@ PARAMS = Path("params.yaml")
 BATCH = 32
 SIDES = (84, 112, 224)  # Pixels of a picture: 37, 65 and 257 tokens.
 FOUR_LAYERS = {"hidden_size": 384, "num_hidden_layers": 4, "num_attention_heads": 6, "image_size": 518}
-ITEMS = 96
+ITEMS = 96  # An epoch of one step, whose batch is large for a small machine.
 VARIANTS: dict[str, dict[str, object]] = {
     "as the default matrix": {},
     "`micro_batch_size: 8`": {"micro_batch_size": 8},
@@ -92,7 +92,7 @@ def settings(rounds: int, folder: Path) -> None:
         )
     head = ["setting", "samples/s", "peak memory (MB)", "first epoch (s)"]
     text = (
-        f"{describe_machine()}; one thread; full fine-tuning of stamps-image, {ITEMS} items, batch {BATCH}, "
+        f"{describe_machine()}; one thread; full fine-tuning of stamps-image, batches of {ITEMS}, "
         f"{found['precision']}; the fastest of {rounds} epochs after the first."
     )
     write_section("steps settings", f"{text}\n\n{markdown(head, rows)}")
@@ -102,7 +102,7 @@ def benchmark_cell(folder: Path, changes: dict[str, object]):
     """The cell stamps-image/full/0 with changed settings of the training, and where its files are."""
     loaded = checking.load(PARAMS)
     cell = cell_of(loaded, "stamps-image", "full", 0)
-    train = type(cell.train).model_validate({**cell.train.model_dump(), "batch_size": BATCH, **changes})
+    train = type(cell.train).model_validate({**cell.train.model_dump(), "batch_size": ITEMS, **changes})
     return cell.model_copy(update={"train": train}), layout_of(loaded, folder)
 
 
