@@ -43,6 +43,8 @@ def launch(command: Sequence[str], processes: int) -> None:
         local_addr="localhost",
         max_restarts=0,
     )
+    numbers = [getattr(signal, name) for name in config.signals_to_handle.split(",")]
+    handlers = {number: signal.getsignal(number) for number in numbers}
     try:
         elastic_launch(config, command[0])(*command[1:])
     except SignalException:
@@ -51,6 +53,9 @@ def launch(command: Sequence[str], processes: int) -> None:
         if any(failure.exitcode == EXIT_CODE for failure in error.failures.values()):
             raise Interrupted("stopped as requested; run it again to go on") from None
         raise RuntimeError(describe(error.failures, processes)) from None
+    finally:  # torch leaves its own.
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def describe(failures: dict[int, Any], processes: int) -> str:
