@@ -90,7 +90,7 @@ class Loop:
         """Items in memory, each with its first representations: inputs by modality, and labels."""
         part = self.examples[dataset]
         inputs = {
-            modality: part.activations[modality].batch(np.array([rows[item][0] for item in items]))
+            modality: part.activations[modality].batch(rows.rows[rows.starts[items]])
             for modality, rows in part.rows.items()
         }
         return inputs, torch.from_numpy(part.labels[items])

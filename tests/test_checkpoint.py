@@ -73,6 +73,7 @@ def write_checkpoint(folder: Path, cell: Cell, encoders: dict[Any, Path]) -> Tow
     file = CellFile(
         cell=cell,
         weights_sha256=sha256(folder / "weights.safetensors"),
+        embeddings_sha256="",
         parameters={},
         training={},
         provenance={

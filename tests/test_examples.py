@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossmodal_peft.examples import Examples, in_turn, read_manifests
+from crossmodal_peft.examples import Examples, in_turn, read_manifests, rows_of
 
 
 def examples(items: int) -> Examples:
@@ -38,3 +38,15 @@ def test_equal_captions_of_two_datasets_are_relevant_to_one_another(manifests):
     assert list(together.dataset) == ["one"] * 3 + ["two"] * 2
     assert list(together.label) == [1, 2, 1, 0, 1]
     assert list(together.index) == [0, 1, 2, 3, 4]
+
+
+def test_one_row_of_each_item_is_drawn_as_a_choice_of_each_in_turn():
+    of_item = {"b": [4, 0, 7], "a": [2], "c": [5, 1]}
+    rows = [{"item": item, "row": row} for item, rows in of_item.items() for row in rows]
+    shuffled = pd.DataFrame(rows).iloc[[5, 0, 3, 1, 4, 2]].sort_values("row")
+    items = np.array([2, 0, 1, 0])
+    drawn = rows_of(shuffled, np.array(["a", "b", "c"])).draw(items, np.random.default_rng(3))
+    rng = np.random.default_rng(3)
+    choices = [sorted(of_item["abc"[item]]) for item in items]
+    expected = [choice[i] for choice, i in zip(choices, rng.integers(0, [len(c) for c in choices]))]
+    assert list(drawn) == expected

@@ -18,9 +18,10 @@ from crossmodal_peft.encoder import load_encoder
 from crossmodal_peft.evaluate import evaluate
 from crossmodal_peft.examples import open_arrays, read_manifests
 from crossmodal_peft.galleries import load_galleries
+from crossmodal_peft.layout import Layout
 from crossmodal_peft.methods.frozen import Settings as Frozen
 from crossmodal_peft.settings import Paths
-from crossmodal_peft.stages import embed_cell, merge_cell, read_cell
+from crossmodal_peft.stages import embed_cell, merge_cell, read_cell, score_split
 from crossmodal_peft.towers import build_towers
 
 CELLS = 10
@@ -177,6 +178,16 @@ def test_a_copied_checkpoint_is_evaluated_as_its_record_says(smoke, tmp_path):
         assert table.loc[direction, "hit@10"] == pytest.approx(metrics["hit@10"], abs=0.01)
     shown = run(f"{command} {cell} --split train", smoke, PYTHONPATH=str(smoke / "src"))
     assert "| audio->text" in shown
+
+
+def test_embeddings_that_are_not_those_of_the_training_are_refused(smoke, tmp_path):
+    cell = "stamps-speech/lora/0"
+    shutil.copytree(smoke / "build/smoke/checkpoints" / cell, tmp_path / cell)
+    file = tmp_path / cell / "embeddings.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    layout = Layout(tmp_path, tmp_path, tmp_path, tmp_path)
+    with pytest.raises(ValueError, match=r"embeddings.safetensors: is not what .*cell.json describes"):
+        score_split(cell, "test", [1], layout)
 
 
 def test_merged_encoders_retrieve_as_the_trained_cell_does(smoke, tmp_path):

@@ -28,14 +28,27 @@ class Activations:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """The array rows of items, one item after another: item i has `counts[i]`, from `starts[i]` on."""
+
+    rows: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+
+    def draw(self, items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One row of each of these items (items,), drawn as `rng.choice` of each in turn would."""
+        return self.rows[self.starts[items] + rng.integers(0, self.counts[items])]
+
+
+@dataclass(frozen=True)
 class Examples:
-    """Items of a split: `rows[modality][i]` are the array rows of item i, `labels[i]` its relevance label.
+    """Items of a split: `rows[modality]` are their array rows, `labels[i]` is the relevance label of item i.
 
     `names[i]` is its name in the manifest.
     """
 
     activations: dict[str, Activations]
-    rows: dict[str, list[np.ndarray]]
+    rows: dict[str, Rows]
     labels: np.ndarray
     names: np.ndarray
 
@@ -58,15 +71,9 @@ class Examples:
     ) -> dict[str, tuple[Tensor, Tensor | None]]:
         """One representation of each item in each modality; all are drawn, those of `part` are read."""
         return {
-            modality: self.activations[modality].batch(draw_rows([rows[i] for i in items], rng)[part])
+            modality: self.activations[modality].batch(rows.draw(items, rng)[part])
             for modality, rows in self.rows.items()
         }
-
-
-def draw_rows(rows: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """One of each item's rows (items,), drawn as `rng.choice` of each in turn would."""
-    chosen = rng.integers(0, [len(of_item) for of_item in rows])
-    return np.array([of_item[i] for of_item, i in zip(rows, chosen, strict=True)])
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
@@ -110,11 +117,16 @@ def select(manifest: pd.DataFrame, split: str, activations: dict[str, Activation
     part = manifest[manifest.split == split]
     names = part["item"].unique()
     labels = part.groupby("item")["label"].first().loc[names].to_numpy()
-    rows = {}
-    for modality in activations:
-        by_item = part[part.modality == modality].groupby("item")["row"].apply(lambda r: r.to_numpy())
-        rows[modality] = list(by_item.loc[names])
+    rows = {modality: rows_of(part[part.modality == modality], names) for modality in activations}
     return Examples(activations, rows, labels, names)
+
+
+def rows_of(part: pd.DataFrame, names: np.ndarray) -> Rows:
+    """The array rows of the items of these names; `part` holds the manifest's rows of one modality."""
+    place = pd.Series(np.arange(len(names)), names)
+    ordered = part.assign(place=part["item"].map(place)).sort_values("place", kind="stable")
+    counts = np.bincount(ordered["place"], minlength=len(names))
+    return Rows(ordered["row"].to_numpy(), np.cumsum(counts) - counts, counts)
 
 
 def select_each(

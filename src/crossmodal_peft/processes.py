@@ -159,6 +159,13 @@ class _Gather(torch.autograd.Function):
         return gradient[ctx.share], None
 
 
+def shared(value: Tensor) -> Tensor:
+    """A value that every process computes; its gradients, summed over all of them, are those of one."""
+    if not distributed.is_initialized():
+        return value
+    return value.detach() + (value - value.detach()) / distributed.get_world_size()
+
+
 def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Replace each gradient by its sum over the processes; parameters without one are left out.
 

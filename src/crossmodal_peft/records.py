@@ -11,13 +11,15 @@ from crossmodal_peft.settings import Cell
 
 CELL_FILE = "cell.json"
 WEIGHTS = "weights.safetensors"
+EMBEDDINGS = "embeddings.safetensors"  # Of validation and test, as training left them.
 
 
 class CellFile(Strict):
-    """`cell.json`: settings, hashes of weights and inputs, parameter counts and costs of a trained cell."""
+    """`cell.json`: settings, hashes of outputs and inputs, parameter counts and costs of a trained cell."""
 
     cell: Cell
     weights_sha256: str
+    embeddings_sha256: str
     parameters: dict[str, int]
     training: dict[str, float]
     provenance: dict[str, Any]
@@ -25,10 +27,17 @@ class CellFile(Strict):
 
 def check_weights(folder: Path, file: CellFile) -> None:
     """Raise ValueError if a checkpoint's weights are not those that its `cell.json` describes."""
-    if sha256(folder / WEIGHTS) != file.weights_sha256:
-        raise ValueError(
-            f"{folder / WEIGHTS}: is not what {folder / CELL_FILE} describes; train the cell again"
-        )
+    _check(folder / WEIGHTS, file.weights_sha256)
+
+
+def check_embeddings(folder: Path, file: CellFile) -> None:
+    """Raise ValueError if the embeddings that training left are not those that `cell.json` describes."""
+    _check(folder / EMBEDDINGS, file.embeddings_sha256)
+
+
+def _check(path: Path, expected: str) -> None:
+    if sha256(path) != expected:
+        raise ValueError(f"{path}: is not what {path.with_name(CELL_FILE)} describes; train the cell again")
 
 
 def check_bases(file: CellFile, encoders: dict[Modality, Path]) -> None:

@@ -19,7 +19,7 @@ from crossmodal_peft.download import sha256
 from crossmodal_peft.files import whole
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.records import write_json
-from crossmodal_peft.stages import EMBEDDED_SPLITS, embed_cell, read_cell
+from crossmodal_peft.stages import EMBEDDED_SPLITS, galleries_of, read_cell
 
 if TYPE_CHECKING:
     from crossmodal_peft.galleries import Gallery
@@ -67,17 +67,12 @@ class Index:
 def build_index(name: str, split: str, layout: Layout) -> Index:
     """Index the items of a split of a trained cell (`all`: of every split) and keep the index on disk.
 
-    Raises ValueError as `read_cell` and `embed_cell`.
+    Raises ValueError as `galleries_of`.
     """
     from crossmodal_peft.examples import read_manifests
-    from crossmodal_peft.galleries import load_galleries
 
     file, _ = read_cell(name, layout)
-    kept = layout.checkpoint(name) / "embeddings.safetensors"
-    parts = [
-        load_galleries(kept, part) if part in EMBEDDED_SPLITS else embed_cell(name, part, layout)
-        for part in (SPLITS if split == "all" else (split,))
-    ]
+    parts = [galleries_of(name, part, layout) for part in (SPLITS if split == "all" else (split,))]
     galleries = [of_dataset for part in parts for of_dataset in part.values()]
     index = index_galleries(name, split, galleries, read_manifests(layout.manifests(file.cell.dataset)))
     _save(index, file.weights_sha256, layout.index(name))

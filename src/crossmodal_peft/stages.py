@@ -16,7 +16,16 @@ from crossmodal_peft.files import delete_partial, whole
 from crossmodal_peft.interruption import noticing_requests
 from crossmodal_peft.layout import RECEIPT, Layout
 from crossmodal_peft.provenance import loaded_code, provenance, versions
-from crossmodal_peft.records import CELL_FILE, WEIGHTS, CellFile, check_weights, record, write_json
+from crossmodal_peft.records import (
+    CELL_FILE,
+    EMBEDDINGS,
+    WEIGHTS,
+    CellFile,
+    check_embeddings,
+    check_weights,
+    record,
+    write_json,
+)
 from crossmodal_peft.schema import DatasetSettings
 from crossmodal_peft.settings import Carrier, Cell, EncoderSettings, Live
 
@@ -196,12 +205,13 @@ def write_cell(
     save_weights(out / WEIGHTS, trained.weights)
     if cell.tuning.kind == "peft_library":
         save_peft_adapters(cell, layout.folders(cell.encoder_names), trained.weights, out / "peft")
-    save_galleries(out / "embeddings.safetensors", splits)
+    save_galleries(out / EMBEDDINGS, splits)
     with whole(layout.run(cell.name) / HISTORY) as path:
         trained.history.to_csv(path, index=False, float_format="%.6g")
     file = CellFile(
         cell=cell,
         weights_sha256=sha256(out / WEIGHTS),
+        embeddings_sha256=sha256(out / EMBEDDINGS),
         parameters=count_parameters(towers),
         training={**trained.costs, "threads": cell.train.threads},
         provenance=origin,
@@ -219,17 +229,24 @@ def record_cell(name: str, ks: list[int], layout: Layout) -> None:
 
 
 def score_split(name: str, split: str, ks: list[int], layout: Layout) -> dict[str, Any]:
-    """Evaluate a cell on a split, by direction: from the embeddings that training left, or made again.
-
-    Raises ValueError if the weights are not those that `cell.json` describes.
-    """
+    """Evaluate a cell on a split, by direction. Raises ValueError as `galleries_of`."""
     from crossmodal_peft.evaluate import evaluate
+
+    return evaluate(galleries_of(name, split, layout), ks)
+
+
+def galleries_of(name: str, split: str, layout: Layout) -> dict[str, Any]:
+    """A cell's embeddings of a split, by dataset and modality: those that training left, or made again.
+
+    Raises ValueError if the weights or these embeddings are not those that `cell.json` describes.
+    """
     from crossmodal_peft.galleries import load_galleries
 
-    read_cell(name, layout)
-    embeddings = layout.checkpoint(name) / "embeddings.safetensors"
-    kept = split in EMBEDDED_SPLITS and embeddings.exists()
-    return evaluate(load_galleries(embeddings, split) if kept else embed_cell(name, split, layout), ks)
+    (file, _), folder = read_cell(name, layout), layout.checkpoint(name)
+    if split not in EMBEDDED_SPLITS or not (folder / EMBEDDINGS).exists():
+        return embed_cell(name, split, layout)
+    check_embeddings(folder, file)
+    return load_galleries(folder / EMBEDDINGS, split)
 
 
 def embed_cell(name: str, split: str, layout: Layout) -> dict[str, Any]:

@@ -45,18 +45,16 @@ def add_gradients(
     """Add the gradients of loss and penalties to the parameters' `grad`; returns the loss, without penalties.
 
     Every process gets the gradients of the joint batch: it propagates those of its own embeddings, and the
-    sum over processes is the whole. What does not pass through embeddings is added after the sum, once.
+    sum over processes is the whole. What does not pass through embeddings is in every process's share of it.
     """
-    scale = towers.scale.detach().requires_grad_()
     embeddings = {
         modality: processes.gather(embed(towers, modality, inputs, micro_batch, precision), len(labels))
         for modality, inputs in batch.items()
     }
+    scale = processes.shared(towers.scale)
     loss = contrastive_loss(embeddings, labels.to(scale.device), scale)
-    loss.backward()
+    (loss + processes.shared(towers.penalty())).backward()
     processes.sum_gradients(parameters)
-    assert scale.grad is not None
-    (scale.grad * towers.scale + towers.penalty()).backward()
     return loss.detach()
 
 
