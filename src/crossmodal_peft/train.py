@@ -96,7 +96,7 @@ def epoch_steps(
     """
     run.towers.train()
     settings, place, steps = cell.train, run.place, steps_of_epoch(cell, examples)
-    parameters = list(run.towers.trained().values())  # Not at every step: it walks through all modules.
+    parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
     for dataset, items in batches_left(run, examples, settings.batch_size):
         began, rate = time.perf_counter(), float(run.schedule.get_last_lr()[0])
         part = examples[dataset]
