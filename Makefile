@@ -34,8 +34,8 @@ test: .venv/installed lint  ## lint and run all tests
 	pytest
 
 lint: .venv/installed  ## check style and types
-	ruff check src tests benchmarks workflow
-	ruff format --check src tests benchmarks workflow
+	ruff check src tests benchmarks workflow notebooks
+	ruff format --check src tests benchmarks workflow notebooks
 	snakefmt --check Snakefile workflow
 	mypy
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import cache
 
 from snakemake.exceptions import WorkflowError
 
@@ -36,25 +37,53 @@ def code(*modules):
     return [f"src/crossmodal_peft/{module}.py" for module in modules]
 
 
+def growing(amount):
+    """A resource that a job which failed asks more of when it is tried again."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 # The marker tells `workflow/end_orphans.py` whose jobs outlived a killed run.
 os.environ["CROSSMODAL_PEFT_WORKFLOW"] = os.getcwd()
 # torch's thread pools spin while they wait; with two cells side by side that time belongs to the other cell.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+@cache
+def cell_named(name):
+    """The settings of a cell: what a change must touch for the cell to be trained again."""
+    dataset, method, seed = name.split("/")
+    return settings_of_cell(SETTINGS, dataset, method, int(seed))
+
+
 def files_behind(name):
     """The data, activations and large files of a cell, in the folders that DVC keeps."""
-    dataset, method, seed = name.split("/")
-    cell = settings_of_cell(SETTINGS, dataset, method, int(seed))
+    cell = cell_named(name)
     large = ["weights.safetensors", "embeddings.safetensors", "cell.json", "queries.parquet"]
     arrays = [path for paths in LAYOUT.arrays(cell).values() for path in paths.values()]
     return [
         *[LAYOUT.dataset(data.kind) / RECEIPT for data in cell.data.values()],
         *[folder / RECEIPT for folder in LAYOUT.folders(cell.encoder_names).values()],
-        *LAYOUT.manifests(dataset).values(),
+        *LAYOUT.manifests(cell.dataset).values(),
         *arrays,
         *[LAYOUT.checkpoint(name) / file for file in large],
     ]
+
+
+# Quick, or in need of the internet: on a cluster they run where snakemake does. The others say what they need:
+# mem_mb, runtime (minutes), and gpu where they train or embed, which a machine without one ignores.
+localrules:
+    all,
+    download_dataset,
+    download_encoder,
+    aggregate,
+    overview,
+    table,
+    plot,
+    summary,
+    page,
+    settings_page,
+    report_pages,
+    sweep,
 
 
 wildcard_constraints:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from crossmodal_peft.encoder import Encoder, build_encoder
 from crossmodal_peft.layout import Layout
@@ -21,6 +22,14 @@ ARCHITECTURES = {
     "dinov2": ("dinov2", "cls_mean", {**TINY, "image_size": 28, "patch_size": 14, "mlp_ratio": 2}),
     "whisper": ("whisper", "mean", {**WHISPER, "num_mel_bins": 8, "max_source_positions": 20}),
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of a long fixture run in one process, which makes it once."""
+    for item in items:
+        for fixture in ("smoke", "project"):
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(fixture))
 
 
 @pytest.fixture
@@ -45,7 +54,7 @@ def run(command: str, folder: Path, **environment: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def raw() -> Path:
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real encoders and data under data/raw, downloaded by the workflow if they are not there yet."""
     receipts = " ".join(
         f"data/raw/{name}/source.json"
@@ -56,7 +65,8 @@ def raw() -> Path:
             "encoders/whisper-tiny-en",
         )
     )
-    run(f"snakemake --nolock {receipts}", REPOSITORY)
+    with FileLock(tmp_path_factory.getbasetemp().parent / "raw.lock"):  # Two test processes share it.
+        run(f"snakemake --nolock {receipts}", REPOSITORY)
     return REPOSITORY / "data" / "raw"
 
 

@@ -132,9 +132,21 @@ def test_paths_come_from_a_settings_file_under_those_of_params(empty):
     (empty / "overlay.yaml").write_text("paths: {results: elsewhere}\n")
     assert paths_of("overlay.yaml").model_dump() == {
         "raw": "here", "prepared": "data/prepared", "checkpoints": "checkpoints", "results": "elsewhere",
+        "scratch": None,
     }  # fmt: skip
     assert paths_of("params.yaml").results == "there"
     assert "nowhere.yaml" in call("index", "a/b/0", "--paths", "nowhere.yaml", exit_code=3)
+
+
+def test_without_a_slurm_the_cluster_commands_say_so(empty, monkeypatch):
+    monkeypatch.setenv("PATH", str(empty))
+    text = call("cluster", "status", exit_code=3)
+    assert text == "crossmodal-peft: no squeue here: run this where jobs are submitted to Slurm\n"
+
+
+@pytest.mark.parametrize("command", ["status", "cancel"])
+def test_the_help_of_a_cluster_command_has_an_example(command):
+    assert f"crossmodal-peft cluster {command}" in call("cluster", command, "--help")
 
 
 def complete(words: str) -> str:

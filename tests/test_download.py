@@ -6,7 +6,7 @@ import pytest
 
 from crossmodal_peft import stages
 from crossmodal_peft.download import fetch_debian_package, fetch_wheel, verify
-from crossmodal_peft.files import whole
+from crossmodal_peft.files import copy_near, whole
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.settings import Carrier, Paths
 
@@ -19,6 +19,17 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     with whole(tmp_path / "table.csv") as path:
         path.write_text("all")
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_copy_on_a_nodes_own_disk_is_made_once_and_again_after_a_change(tmp_path):
+    path, near = tmp_path / "array.npy", tmp_path / "scratch"
+    path.write_bytes(b"first")
+    copy = copy_near(path, near)
+    made = copy.stat().st_mtime_ns
+    assert copy.read_bytes() == b"first"
+    assert copy_near(path, near) == copy and copy.stat().st_mtime_ns == made
+    path.write_bytes(b"second")
+    assert copy_near(path, near).read_bytes() == b"second"
 
 
 def test_another_content_is_deleted_and_named(tmp_path):

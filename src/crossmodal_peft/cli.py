@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crossmodal_peft import cli_stages, stages
+from crossmodal_peft import cli_stages, cluster, stages
 from crossmodal_peft.arguments import (
     DEFAULT_PATHS,
     CellName,
@@ -198,6 +198,7 @@ def merge(
     stages.merge_cell(cell, out, layout_of(paths))
 
 
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(cli_stages.app)
 
 

@@ -1,7 +1,9 @@
 """Files that appear whole or not at all."""
 
 import errno
+import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,20 @@ def whole(path: Path) -> Iterator[Path]:
         raise OSError(f"{path}: no room to write it ({error}); make room and run again") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def copy_near(path: Path, folder: Path) -> Path:
+    """A copy of a file in a folder nearer to this process; one copy serves all until `path` changes.
+
+    Raises OSError that names the copy where the disk is full.
+    """
+    facts = path.stat()
+    key = f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}"
+    near = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{path.name}"
+    if not near.exists():
+        with whole(near) as partial:
+            shutil.copyfile(path, partial)
+    return near
 
 
 def _lacks_room(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """Where the files of a workflow stand. Loads no torch: the Snakefile uses it too."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,15 @@ class Layout:
     prepared: Path
     checkpoints: Path
     results: Path
+    scratch: Path | None = None
 
     @classmethod
     def of(cls, paths: Paths) -> "Layout":
         """The layout of the settings' paths."""
-        return cls(Path(paths.raw), Path(paths.prepared), Path(paths.checkpoints), Path(paths.results))
+        scratch = None if paths.scratch is None else Path(os.path.expandvars(paths.scratch))
+        return cls(
+            Path(paths.raw), Path(paths.prepared), Path(paths.checkpoints), Path(paths.results), scratch
+        )
 
     def dataset(self, kind: str) -> Path:
         """Folder of a dataset kind's downloads."""

@@ -168,6 +168,9 @@ class Paths(Strict):
     prepared: str = "data/prepared"
     checkpoints: str = "checkpoints"
     results: str = "results"
+    scratch: str | None = Field(
+        None, description="Folder on a node's own disk: trainings read copies of their arrays there."
+    )
 
 
 class Settings(Strict):

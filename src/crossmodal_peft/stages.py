@@ -12,7 +12,7 @@ import pandas as pd
 
 from crossmodal_peft import registry
 from crossmodal_peft.download import fetch_wheel, sha256, verify
-from crossmodal_peft.files import delete_partial, whole
+from crossmodal_peft.files import copy_near, delete_partial, whole
 from crossmodal_peft.interruption import noticing_requests
 from crossmodal_peft.layout import RECEIPT, Layout
 from crossmodal_peft.provenance import loaded_code, provenance, versions
@@ -173,8 +173,13 @@ def open_data(cell: Cell, layout: Layout) -> tuple[pd.DataFrame, dict[str, dict[
     """The manifest of a cell's datasets and their activations, by dataset and modality."""
     from crossmodal_peft.examples import open_arrays, read_manifests
 
-    manifest = read_manifests(layout.manifests(cell.dataset))
-    return manifest, open_arrays(layout.arrays(cell), manifest, {m: cell.cut(m) for m in cell.encoders})
+    manifest, arrays = read_manifests(layout.manifests(cell.dataset)), layout.arrays(cell)
+    if layout.scratch:
+        arrays = {
+            name: {m: copy_near(path, layout.scratch) for m, path in paths.items()}
+            for name, paths in arrays.items()
+        }
+    return manifest, open_arrays(arrays, manifest, {m: cell.cut(m) for m in cell.encoders})
 
 
 def input_hashes(cell: Cell, layout: Layout) -> dict[str, str]:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -116,7 +117,7 @@ def claimed(folder: Path) -> Iterator[None]:
     """Let no other process train the same cell while the block runs.
 
     Raises RuntimeError if one does, as when its snakemake was killed and it was not. The lock ends with the
-    process, however it ends.
+    process, however it ends; on a file system that knows no locks there is none.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = Path(f"{folder}.lock")
@@ -127,8 +128,10 @@ def claimed(folder: Path) -> Iterator[None]:
             file.seek(0)
             who = file.read() or "another"
             raise RuntimeError(f"{path}: process {who} trains this cell; wait for it, or end it") from None
+        except OSError as error:  # Some network file systems: ENOLCK, ENOTSUP.
+            print(f"{path}: {error}: nothing here keeps a second process from this cell", flush=True)
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} on {socket.gethostname()}")
         file.flush()
         try:
             yield

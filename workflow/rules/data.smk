@@ -57,6 +57,9 @@ for dataset, data in SETTINGS.datasets.items():
         output:
             LAYOUT.manifest(dataset),
             [LAYOUT.activations(dataset, modality, "input") for modality in data.encoders],
+        resources:
+            mem_mb=growing(4000),
+            runtime=growing(120),
         params:
             dataset=dataset,
             settings=preparation(dataset),
@@ -75,6 +78,10 @@ rule trunk:
         lambda w: code(f"encoders/{encoders_of(w.dataset)[w.modality].family}"),
     output:
         LAYOUT.activations("{dataset}", "{modality}", "{cut}"),
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(120),
+        gpu=1,
     params:
         encoder=lambda w: SETTINGS.datasets[w.dataset].encoders[w.modality],
         settings=lambda w: encoders_of(w.dataset)[w.modality].model_dump_json(),

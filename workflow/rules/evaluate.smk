@@ -14,6 +14,11 @@ rule evaluate:
     output:
         LAYOUT.run("{dataset}/{method}/{seed}") / "record.json",
         LAYOUT.checkpoint("{dataset}/{method}/{seed}") / "queries.parquet",
+    group:
+        "evaluate"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         ks=",".join(map(str, SETTINGS.evaluate.ks)),
     message:

@@ -47,6 +47,9 @@ rule compare_methods:
         code=code("comparison", "hardest", "statistics"),
     output:
         COMPARED,
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(60),
     message:
         "compare the methods"
     shell:
@@ -59,6 +62,9 @@ rule count_at_paper_scale:
         code(*sorted({f"methods/{tuning.kind}" for tuning in SETTINGS.methods.values()})),
     output:
         PAPER_SCALE,
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         settings=json.dumps(
             {

@@ -2,8 +2,14 @@
 
 
 def cell_of(wildcards):
-    """The settings of a cell: what a change must touch for the cell to be trained again."""
-    return settings_of_cell(SETTINGS, wildcards.dataset, wildcards.method, int(wildcards.seed))
+    """The settings of a job's cell."""
+    return cell_named(f"{wildcards.dataset}/{wildcards.method}/{wildcards.seed}")
+
+
+def group_of(wildcards):
+    """Trainings of projections alone take seconds: a cluster runs many as one job. The others are alone."""
+    name = wildcards.method.partition("@")[0]
+    return "frozen" if SETTINGS.methods[name].kind == "frozen" else None
 
 
 rule train:
@@ -50,7 +56,13 @@ rule train:
             "cell.json",
         ),
         LAYOUT.run("{dataset}/{method}/{seed}") / "history.csv",
+    group:
+        group_of
     threads: SETTINGS.train.threads * SETTINGS.train.processes
+    resources:
+        mem_mb=growing(4000 * SETTINGS.train.processes),
+        runtime=growing(240),
+        gpu=SETTINGS.train.processes,
     params:
         settings=lambda w: cell_of(w).model_dump_json(),
     message:

@@ -1,0 +1,65 @@
+"""Time and memory of `snakemake -n` for many cells: how large a matrix one workflow can plan.
+
+Usage: python benchmarks/planning.py [--cells 1000 10000] --out benchmarks/planning.md
+"""
+
+import argparse
+import resource
+import subprocess
+import time
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import pandas as pd
+import yaml
+
+from crossmodal_peft.hardware import hardware
+
+DATASETS, METHODS = ("stamps-image", "stamps-speech"), ("frozen", "full", "lora", "prefix", "adapter")
+
+
+def plan(cells: int) -> tuple[int, float]:
+    """Plan so many cells of an empty folder; returns the jobs and the seconds."""
+    seeds = list(range(cells // (len(DATASETS) * len(METHODS))))
+    root = f"build/planning-{cells}"
+    folders = {name: f"{root}/{name}" for name in ("raw", "prepared", "checkpoints", "results")}
+    matrix = {"datasets": list(DATASETS), "methods": list(METHODS), "seeds": seeds}
+    overlay = {"matrix": matrix, "paths": folders, "sweep": {"seed": 10**6}}
+    with NamedTemporaryFile("w", suffix=".yaml") as file:
+        yaml.safe_dump(overlay, file)
+        file.flush()
+        began = time.perf_counter()
+        done = subprocess.run(
+            ["snakemake", "-n", "--configfile", file.name], capture_output=True, text=True, check=True
+        )
+    seconds = time.perf_counter() - began
+    total = next(line for line in done.stdout.splitlines() if line.startswith("total"))
+    return int(total.split()[1]), seconds
+
+
+def main() -> None:
+    """Measure and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cells", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    rows = []
+    for cells in sorted(arguments.cells):
+        jobs, seconds = plan(cells)
+        # Of all children so far: the largest, and sizes grow.
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
+        rows.append((cells, jobs, seconds, peak))
+        print(rows[-1], flush=True)
+    table = pd.DataFrame(rows, columns=["cells", "jobs", "seconds", "peak memory (MB)"])
+    machine = hardware()
+    arguments.out.write_text(
+        f"# Planning\n\n`python benchmarks/planning.py --out {arguments.out}` on {machine['processor']}, "
+        f"{machine['cores']} cores: `snakemake -n` of a matrix of which nothing exists.\n\n"
+        f"{table.to_markdown(index=False, floatfmt=('.0f', '.0f', '.1f', '.0f'))}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

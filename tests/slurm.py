@@ -1,0 +1,123 @@
+"""A real Slurm on this machine, on loopback: munge, slurmctld, slurmd, a node with two GPUs that are none.
+
+`python tests/slurm.py start FOLDER` and `python tests/slurm.py stop FOLDER`, as root, with the Debian
+packages slurm-wlm and munge. Its configuration is linked into /etc/slurm: job steps look nowhere else.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CONFIGURATION = Path("/etc/slurm")
+DAEMONS = ("slurmd", "slurmctld", "munged")  # In the order in which they are stopped.
+SLURM = """
+ClusterName=loop
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort=16817
+SlurmdPort=16818
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/munge.socket
+CryptoType=crypto/munge
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/log/slurmctld.log
+SlurmdLogFile={folder}/log/slurmd.log
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+MpiDefault=none
+SwitchType=switch/none
+ReturnToService=2
+SchedulerType=sched/backfill
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+JobCompType=jobcomp/none
+MinJobAge=3600
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 ThreadsPerCore=1 \
+RealMemory=20000 Gres=gpu:h100:2 State=UNKNOWN
+PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
+"""
+FILES = {
+    "slurm.conf": SLURM,
+    "gres.conf": "NodeName={host} Name=gpu Type=h100 File={folder}/fakegpu[0-1]\n",
+    "cgroup.conf": "CgroupAutomount=no\nConstrainCores=no\nConstrainRAMSpace=no\n",
+}
+
+
+def missing() -> str:
+    """Why there can be no Slurm here; empty where there can."""
+    if not all(map(shutil.which, DAEMONS)):
+        return "no Slurm here: apt install slurm-wlm munge"
+    return "" if os.geteuid() == 0 else "Slurm's daemons want to be started as root"
+
+
+def start(folder: Path) -> None:
+    """Write the configuration into a new folder, start the daemons and wait for the node."""
+    for name in ("munge", "state", "spool", "log"):
+        (folder / name).mkdir(mode=0o755, parents=True)
+    for parent in folder.parents:  # munge's socket wants a way that everybody may go.
+        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    for number in (0, 1):  # Of /dev/null.
+        subprocess.run(["mknod", folder / f"fakegpu{number}", "c", "1", "3"], check=True)
+    for name, text in FILES.items():
+        (folder / name).write_text(text.format(folder=folder, host=socket.gethostname().split(".")[0]))
+        CONFIGURATION.mkdir(exist_ok=True)
+        (CONFIGURATION / name).unlink(missing_ok=True)
+        (CONFIGURATION / name).symlink_to(folder / name)
+    start_munge(folder / "munge")
+    subprocess.run(["slurmctld"], check=True)
+    wait_for("slurmctld", ["scontrol", "ping"], "UP")
+    subprocess.run(["slurmd"], check=True)
+    wait_for("the node", ["sinfo", "--noheader", "--format=%T"], "idle")
+
+
+def start_munge(folder: Path) -> None:
+    """Start the daemon that vouches for users."""
+    key = folder / "munge.key"
+    key.write_bytes(secrets.token_bytes(1024))
+    key.chmod(0o400)
+    options = {"key-file": key, "socket": folder / "munge.socket", "pid-file": folder.parent / "munged.pid"}
+    options |= {"log-file": folder / "munged.log", "seed-file": folder / "munged.seed"}
+    subprocess.run(["munged", *(f"--{name}={path}" for name, path in options.items())], check=True)
+
+
+def wait_for(what: str, command: list[str], answer: str, seconds: float = 30) -> None:
+    """Wait until a command's output holds an answer."""
+    until = time.monotonic() + seconds
+    while answer not in (said := subprocess.run(command, capture_output=True, text=True)).stdout:
+        if time.monotonic() > until:
+            raise RuntimeError(f"{what} does not come up: {said.stdout}{said.stderr}")
+        time.sleep(0.3)
+
+
+def stop(folder: Path) -> None:
+    """Stop the daemons by their pids and take the configuration away."""
+    for name in DAEMONS:
+        if (file := folder / f"{name}.pid").exists():
+            try:
+                os.kill(int(file.read_text()), signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+            finally:
+                time.sleep(0.5)
+    for name in FILES:
+        (CONFIGURATION / name).unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    {"start": start, "stop": stop}[sys.argv[1]](Path(sys.argv[2]).absolute())
