@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import run, smoke_layout
 from playwright.sync_api import expect, sync_playwright
 from test_demo import ARGUMENTS, CHROMIUM, PATIENCE, needs_browser
@@ -44,5 +45,6 @@ def test_the_report_opens_without_a_network(report):
 
 def test_the_page_of_the_settings_shows_those_in_force(report, smoke):
     text = (smoke_layout(smoke).results / "pages" / "settings.html").read_text()
-    assert "limit: 240" in text  # From the overlay.
+    overlay = yaml.safe_load((smoke / "workflow/config/smoke.yaml").read_text())
+    assert f"limit: {overlay['datasets']['stamps-image']['limit']}" in text
     assert "virtual_tokens: 16" in text  # From params.yaml.
