@@ -22,7 +22,7 @@ smoke: .venv/installed  ## the same workflow on a small slice of the data, in mi
 	snakemake --configfile workflow/config/smoke.yaml
 
 sweep: .venv/installed  ## search the methods' learning rates on validation
-	snakemake sweep
+	snakemake sweep --configfile workflow/config/sweep.yaml
 
 report: .venv/installed  ## all results as one HTML page that opens offline: results/report.html
 	crossmodal-peft report
@@ -47,8 +47,11 @@ lock: .venv/installed  ## resolve the pinned packages again after a change of py
 clean:  ## delete what smoke and tests wrote
 	rm -rf build
 
+# uv takes one minute, pip four; where a site's settings of pip mean nothing to uv, pip does it.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9 && \
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r requirements.lock || \
+		$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@

@@ -27,7 +27,7 @@ ARCHITECTURES = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the tests of a long fixture run in one process, which makes it once."""
     for item in items:
-        for fixture in ("smoke", "project"):
+        for fixture in ("smoke", "project", "stamps_root"):
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(fixture))
 

@@ -58,7 +58,7 @@ def test_tables_and_plots_show_every_cell(smoke):
 def test_frozen_encoders_retrieve_far_above_chance(smoke):
     record = json.loads((results(smoke) / "runs/stamps-image/frozen/0/record.json").read_text())
     for direction in record["metrics"].values():
-        assert direction["hit@10"] > 2 * 10 / direction["gallery"]
+        assert direction["hit@10"] > 1.5 * 10 / direction["gallery"]
 
 
 def test_a_record_says_where_it_comes_from(smoke):
