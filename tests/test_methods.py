@@ -1,5 +1,6 @@
 """What every method promises on every encoder family, on tiny random encoders."""
 
+import os
 import re
 import subprocess
 import sys
@@ -163,10 +164,11 @@ def test_both_attention_kernels_agree(name):
     torch.testing.assert_close(sdpa, eager, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "encoder"),
-    [*((name, "vit") for name in METHODS), *(("lora", family) for family in ["bert", "whisper"])],
-)
+# Compilation takes seconds. One family each, in turn; all pairs: EVERY_PAIR=1 pytest -k compiled
+IN_TURN = [(name, FAMILIES[i % len(FAMILIES)]) for i, name in enumerate(METHODS)]
+
+
+@pytest.mark.parametrize(("name", "encoder"), EVERYWHERE if os.environ.get("EVERY_PAIR") else IN_TURN)
 def test_compiled_layers_give_the_same_gradients(name, encoder):
     torch._dynamo.reset()
     towers = trio_of(method(name), [encoder])
