@@ -24,6 +24,7 @@ ARCHITECTURES = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # Before xdist looks for the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the tests of a long fixture run in one process, which makes it once."""
     for item in items:
