@@ -3,10 +3,12 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from filelock import FileLock
+from xdist.scheduler import LoadScopeScheduling
 
 from crossmodal_peft.encoder import Encoder, build_encoder
 from crossmodal_peft.layout import Layout
@@ -24,13 +26,30 @@ ARCHITECTURES = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # Before xdist looks for the groups.
+# Files whose tests share a long fixture: one process runs them all and makes it once. These begin first.
+TOGETHER = {
+    "smoke": ["cluster", "workflow", "demo", "report", "search", "cli", "notebook"],
+    "project": ["dvc", "dvc_remote"],
+}
+GROUPS = {f"test_{name}.py": group for group, names in TOGETHER.items() for name in names}
+
+
+class ByFile(LoadScopeScheduling):
+    """Gives each process whole files of tests, and those of a group together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = nodeid.split("::")[0].split("/")[-1]
+        return GROUPS.get(name, name)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """How the processes of a test run share its tests."""
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of a long fixture run in one process, which makes it once."""
-    for item in items:
-        for fixture in ("smoke", "project", "stamps_root"):
-            if fixture in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(fixture))
+    """Let the long groups begin first."""
+    items.sort(key=lambda item: item.path.name not in GROUPS)
 
 
 @pytest.fixture
@@ -73,7 +92,10 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def copy_repository(raw: Path, folder: Path) -> Path:
     """Copy the repository's files and link the downloads in."""
-    run(f"git ls-files -coz --exclude-standard | xargs -0 cp --parents -t {folder}", REPOSITORY)
+    run(
+        f"git ls-files -coz --exclude-standard | xargs -0 cp --parents --preserve=timestamps -t {folder}",
+        REPOSITORY,
+    )
     (folder / "data").mkdir()
     (folder / "data" / "raw").symlink_to(raw)
     return folder
