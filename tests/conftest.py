@@ -90,6 +90,10 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return REPOSITORY / "data" / "raw"
 
 
+# Times are kept, so that downloads are not older than the code that fetched them.
+COPY = "git ls-files -coz --exclude-standard | xargs -0 cp --parents --preserve=timestamps -t"
+
+
 def copy_repository(raw: Path, folder: Path) -> Path:
     """Copy the repository's files and link the downloads in."""
     run(

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import yaml
-from conftest import REPOSITORY, run
+from conftest import COPY, REPOSITORY, run
 
 from crossmodal_peft.download import sha256
 
