@@ -96,10 +96,7 @@ COPY = "git ls-files -coz --exclude-standard | xargs -0 cp --parents --preserve=
 
 def copy_repository(raw: Path, folder: Path) -> Path:
     """Copy the repository's files and link the downloads in."""
-    run(
-        f"git ls-files -coz --exclude-standard | xargs -0 cp --parents --preserve=timestamps -t {folder}",
-        REPOSITORY,
-    )
+    run(f"{COPY} {folder}", REPOSITORY)
     (folder / "data").mkdir()
     (folder / "data" / "raw").symlink_to(raw)
     return folder

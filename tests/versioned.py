@@ -32,10 +32,7 @@ def sh(command: str, folder: Path) -> str:
 def create(folder: Path, raw: Path) -> None:
     """A project whose first state is trained, committed and pushed."""
     folder.mkdir()
-    sh(
-        f"git ls-files -coz --exclude-standard | xargs -0 cp --parents --preserve=timestamps -t {folder}",
-        REPOSITORY,
-    )
+    sh(f"{COPY} {folder}", REPOSITORY)
     shutil.rmtree(folder / "results")
     (folder / "dvc.lock").unlink(missing_ok=True)
     for kind, kept in {"tables": TABLES, "plots": PLOTS}.items():
