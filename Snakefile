@@ -61,7 +61,7 @@ def files_behind(name):
     large = ["weights.safetensors", "embeddings.safetensors", "cell.json", "queries.parquet"]
     arrays = [path for paths in LAYOUT.arrays(cell).values() for path in paths.values()]
     return [
-        *[LAYOUT.dataset(data.kind) / RECEIPT for data in cell.data.values()],
+        *[LAYOUT.dataset(data.source) / RECEIPT for data in cell.data.values()],
         *[folder / RECEIPT for folder in LAYOUT.folders(cell.encoder_names).values()],
         *LAYOUT.manifests(cell.dataset).values(),
         *arrays,

@@ -18,9 +18,11 @@ SettingsJson = Annotated[str, typer.Option("--settings", help="What the stage de
 
 
 @app.command(rich_help_panel=PANEL)
-def download_dataset(kind: str, paths: PathsOption = DEFAULT_PATHS) -> None:
-    """Fetch a dataset's files."""
-    stages.download_dataset(kind, layout_of(paths))
+def download_dataset(
+    source: str, kind: str, settings: SettingsJson = "{}", paths: PathsOption = DEFAULT_PATHS
+) -> None:
+    """Fetch or find a dataset's files."""
+    stages.download_dataset(source, kind, json.loads(settings), layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)

@@ -1,5 +1,7 @@
 """Pictures as arrays."""
 
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +18,21 @@ def to_squares(pictures: list[Image.Image], size: int) -> np.ndarray:
         for p in pictures
     ]
     return np.stack([np.asarray(square).transpose(2, 0, 1) for square in squares])
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A picture file as RGB on white, turned upright as its EXIF data says.
+
+    Raises ValueError if it is no picture, damaged, or so large (179 megapixels) that Pillow fears a bomb.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return on_white(ImageOps.exif_transpose(Image.open(path)))
+    except FileNotFoundError:
+        raise ValueError("no such file") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(f"cannot be decoded: {str(error).replace(str(path), path.name)}") from error
 
 
 def on_white(picture: Image.Image) -> Image.Image:

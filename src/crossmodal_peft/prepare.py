@@ -10,11 +10,12 @@ import pandas as pd
 
 from crossmodal_peft import registry
 from crossmodal_peft.files import whole
-from crossmodal_peft.items import Item, Refused
-from crossmodal_peft.schema import DatasetSettings, Modality, Split
+from crossmodal_peft.items import Item, Refused, split_of
+from crossmodal_peft.schema import DatasetSettings, FoundData, Modality, Split
 from crossmodal_peft.sound import read_wave
 
 BATCH = 64
+COLUMNS = ["item", "split", "modality", "row", "source", "reason", "group"]
 
 
 def prepare(
@@ -28,8 +29,8 @@ def prepare(
 
     The manifest has a row for each representation of an item: item, group (its caption), label (of the group;
     equal ones are relevant to one another), split, modality, row (in the array), length (tokens that are no
-    padding; -1: all), source (caption or file), reason (why the item was refused; then it has no row). Raises
-    ValueError if a split stays empty.
+    padding; -1: all), source (caption or file), reason (why the item was refused; then it has no row). The
+    refused stand in refused.csv too. Raises ValueError if they are too many, or a split stays empty.
     """
     dataset = registry.module("datasets", settings.kind)
     found = _limited(list(dataset.items(root, settings)), settings)
@@ -42,7 +43,10 @@ def prepare(
         for modality, folder in encoder_folders.items()
     }
     rows = [row for item in found for row in _rows(item, writers, dataset, root, settings.split)]
-    manifest = pd.DataFrame(rows)
+    manifest = pd.DataFrame(rows, columns=COLUMNS)
+    write_refused(manifest, out)
+    _require_enough(manifest, settings, out)
+    _require_all_splits(manifest)
     groups = sorted(manifest.loc[manifest.reason == "", "group"].unique())
     manifest["label"] = manifest["group"].map({group: label for label, group in enumerate(groups)}).fillna(-1)
     manifest["label"] = manifest["label"].astype("int64")
@@ -50,7 +54,6 @@ def prepare(
     manifest["length"] = [
         lengths[m][row] if row >= 0 else -1 for m, row in zip(manifest.modality, manifest.row)
     ]
-    _require_all_splits(manifest)
     with whole(out / "manifest.parquet") as path:
         manifest.to_parquet(path, index=False)
     return manifest
@@ -93,27 +96,10 @@ class ArrayWriter:
         self.pending = []
 
 
-def split_of(group: str, split: Split) -> str:
-    """Side of the split, from a hash: a group stands on the same side in every dataset that has it."""
-    digest = hashlib.sha256(f"{split.seed}:{group}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
-    if position < split.test:
-        return "test"
-    return "validation" if position < split.test + split.validation else "train"
-
-
 def _rows(
     item: Item | Refused, writers: Any, dataset: Any, root: Path, split: Split
 ) -> Iterator[dict[str, Any]]:
-    blank = {
-        "item": item.name,
-        "split": "",
-        "modality": "",
-        "row": -1,
-        "source": "",
-        "reason": "",
-        "group": None,
-    }
+    blank = dict(zip(COLUMNS, [item.name, "", "", -1, "", "", None]))
     if isinstance(item, Refused):
         yield blank | {"reason": item.reason}
         return
@@ -125,7 +111,7 @@ def _rows(
     for modality, decoded in media.items():
         for source, medium in zip(item.of(modality), decoded, strict=True):
             yield blank | {
-                "split": split_of(item.group, split),
+                "split": item.split or split_of(item.group, split),
                 "modality": modality,
                 "row": writers[modality].add(medium),
                 "source": str(source.relative_to(root)) if isinstance(source, Path) else source,
@@ -136,8 +122,9 @@ def _rows(
 def _decode(modality: str, medium: Any, dataset: Any) -> Any:
     if modality == "text":
         return medium
+    read_audio = getattr(dataset, "read_audio", read_wave)
     try:
-        return dataset.read_image(medium) if modality == "image" else read_wave(medium)
+        return dataset.read_image(medium) if modality == "image" else read_audio(medium)
     except (ValueError, OSError) as error:
         raise ValueError(f"{medium.name}: {error}") from error
 
@@ -149,6 +136,30 @@ def _limited(found: list[Item | Refused], settings: DatasetSettings) -> Iterable
     items = [item for item in found if isinstance(item, Item)]
     items.sort(key=lambda item: hashlib.sha256(item.name.encode()).digest())
     return items[: settings.limit]
+
+
+def write_refused(manifest: pd.DataFrame, out: Path) -> None:
+    """List the refused items and why in refused.csv, if there are any."""
+    (out / "refused.csv").unlink(missing_ok=True)
+    refused = manifest.loc[manifest.reason != "", ["item", "reason"]]
+    if len(refused):
+        with whole(out / "refused.csv") as path:
+            refused.to_csv(path, index=False)
+
+
+def _require_enough(manifest: pd.DataFrame, settings: DatasetSettings, out: Path) -> None:
+    if manifest.empty:
+        raise ValueError("no item was found")
+    if not isinstance(settings, FoundData):
+        return
+    refused = manifest[manifest.reason != ""]
+    lost, found = refused["item"].nunique(), manifest["item"].nunique()
+    if lost > settings.max_lost * found:
+        first = "; ".join(f"{row.item}: {row.reason}" for row in refused.head(3).itertuples())
+        raise ValueError(
+            f"{lost} of {found} items were refused, more than max_lost {settings.max_lost:g} allows ({first}"
+            f"{'; …' if len(refused) > 3 else ''}); all of them: {out / 'refused.csv'}"
+        )
 
 
 def _require_all_splits(manifest: pd.DataFrame) -> None:

@@ -35,11 +35,21 @@ EMBEDDED_SPLITS = ("validation", "test")  # Training leaves their embeddings.
 # Modules that load torch are imported inside the stages, so that `--help` and the table stages are quick.
 
 
-def download_dataset(kind: str, layout: Layout) -> None:
-    """Fetch a dataset kind's files, verified, and leave a receipt."""
-    folder = layout.dataset(kind)
+def download_dataset(source: str, kind: str, origin: dict[str, Any], layout: Layout) -> None:
+    """Fetch or find the files of a dataset kind, verified, and leave a receipt.
+
+    `origin` is that of the dataset's settings.
+    """
+    folder = layout.dataset(source)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RECEIPT, registry.module("datasets", kind).download(folder))
+    write_json(folder / RECEIPT, registry.module("datasets", kind).download(folder, **origin))
+
+
+def dataset_root(data: DatasetSettings, layout: Layout) -> Path:
+    """Folder under which the files of a dataset stand, unpacked."""
+    unpack = registry.module("datasets", data.kind).unpack
+    root: Path = unpack(layout.dataset(data.source), layout.unpacked(data.source), **data.origin)
+    return root
 
 
 def download_encoder(name: str, source: Carrier, layout: Layout) -> None:
@@ -60,14 +70,16 @@ def prepare_dataset(
     """Decode a dataset into arrays and a manifest; returns a line of what was found."""
     from crossmodal_peft.prepare import prepare
 
-    root = registry.module("datasets", data.kind).unpack(
-        layout.dataset(data.kind), layout.unpacked(data.kind)
-    )
+    root = dataset_root(data, layout)
     manifest = prepare(root, layout.folders(data.encoders), data, encoders, layout.manifest(name).parent)
-    refused = manifest.loc[manifest.reason != "", "item"].nunique()
-    sizes = manifest[manifest.reason == ""].groupby("split")["item"].nunique()
+    refused, accepted = (manifest[(manifest.reason != "") == lost] for lost in (True, False))
+    sizes = accepted.groupby("split")["item"].nunique()
+    gallery = accepted[accepted.split == "test"].groupby("modality").size()
+    where = f" ({layout.manifest(name).with_name('refused.csv')})" if len(refused) else ""
     return (
-        f"{name}: " + ", ".join(f"{n} {split}" for split, n in sizes.items()) + f" items; {refused} refused"
+        f"{name}: {', '.join(f'{n} {split}' for split, n in sizes.items())} items; "
+        f"gallery of the test split: {', '.join(f'{n} {modality}' for modality, n in gallery.items())}; "
+        f"{refused['item'].nunique()} refused{where}"
     )
 
 
