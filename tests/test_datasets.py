@@ -5,6 +5,7 @@ import hashlib
 import json
 import pickle
 import shutil
+import sys
 import zipfile
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ import py7zr
 import pytest
 import tiny_data
 from loopback import serve
+from streamlit.testing.v1 import AppTest
 
 from crossmodal_peft import registry, transfer
 from crossmodal_peft.items import Item, Refused
@@ -337,7 +339,7 @@ def howto(root, **keys):
     )
 
 
-def test_howto100m_is_cut_prepared_trained_and_evaluated_in_three_modalities(videos, layout):
+def test_howto100m_is_cut_prepared_trained_and_evaluated_in_three_modalities(videos, layout, monkeypatch):
     data = howto(videos)
     line, manifest = tiny_data.prepare(data, layout)
     reasons = refused_of(manifest)
@@ -349,6 +351,23 @@ def test_howto100m_is_cut_prepared_trained_and_evaluated_in_three_modalities(vid
     assert (side_of_video.split.nunique() == 1).all()
     assert "2 refused" in line
     check_directions(tiny_data.train(data, layout), 6)
+    monkeypatch.setattr(sys, "argv", ["demo"])  # The pages read it.
+    assert_shown(data, accepted[accepted.modality != "text"].iloc[[0, -1]])
+
+
+def assert_shown(data, rows):
+    """The demo shows a frame and plays a sound that are in no file of their own."""
+
+    def page(data, modality, source):
+        from crossmodal_peft.demo import catalogue
+
+        catalogue.show(data, modality, source, "caption")
+
+    for row in rows.itertuples():
+        arguments = {"data": data, "modality": row.modality, "source": row.source}
+        app = AppTest.from_function(page, kwargs=arguments).run(timeout=30)
+        assert not app.exception
+        assert app.caption[0].value == "caption"
 
 
 def test_all_forms_of_narrations_hold_the_same_segments(videos):

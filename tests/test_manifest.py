@@ -5,6 +5,8 @@ import json
 import pandas as pd
 import pytest
 import tiny_data
+import yaml
+from conftest import copy_repository, run
 
 from crossmodal_peft import registry
 from crossmodal_peft.items import Item, Refused
@@ -165,3 +167,29 @@ def test_a_table_that_is_not_there_says_where_it_was_looked_for(tmp_path):
     data = settings_of(tmp_path / "none.csv")
     with pytest.raises(ValueError, match="none.csv: no such file; it is relative to"):
         manifest.download(tmp_path, **data.origin)
+
+
+def test_the_workflow_plans_every_kind_and_prepares_a_changed_table_again(media, tmp_path):
+    (tmp_path / "project").mkdir()
+    folder = copy_repository(tmp_path, tmp_path / "project")
+    table = write(media, rows(), "planned.csv")
+    sound, picture = {"audio": "whisper-tiny-en"}, {"image": "dinov2-small"}
+    kinds = {
+        "birds": {"kind": "manifest", "manifest": str(table), "encoders": sound | picture},
+        "clotho": {"kind": "clotho", "encoders": sound},
+        "audiocaps": {"kind": "audiocaps", "encoders": sound},
+        "flickr30k": {"kind": "karpathy", "name": "flickr30k", "encoders": picture},
+        "coco": {"kind": "karpathy", "name": "coco", "encoders": picture},
+        "howto100m": {"kind": "howto100m", "encoders": sound | picture, "folder": "/videos"},
+    }
+    for block in kinds.values():
+        block["encoders"] = {"text": "minilm-l6", **block["encoders"]}
+    overlay = {"datasets": kinds, "matrix": {"datasets": list(kinds), "methods": ["frozen"], "seeds": [0]}}
+    (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay | {"paths": {"raw": "raw"}}))
+    plan = run("snakemake -n --configfile overlay.yaml", folder)
+    assert all(f"prepare_{name}" in plan for name in kinds)
+    receipt = next(f"raw/datasets/{p.source}/source.json" for p in [settings_of(table)])
+    run(f"snakemake --configfile overlay.yaml -- {receipt}", folder, PYTHONPATH=str(folder / "src"))
+    assert "Nothing to be done" in run(f"snakemake -n --configfile overlay.yaml -- {receipt}", folder)
+    write(media, rows(8), "planned.csv")
+    assert "download_dataset" in run(f"snakemake -n --configfile overlay.yaml -- {receipt}", folder)
