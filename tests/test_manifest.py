@@ -1,7 +1,10 @@
 """Claims about the user's own data: a table is enough, and what cannot be used is said."""
 
 import json
+import shutil
+from collections import namedtuple
 
+import numpy as np
 import pandas as pd
 import pytest
 import tiny_data
@@ -131,6 +134,36 @@ def test_a_run_stops_if_more_is_lost_than_stated(media, tmp_path):
         tiny_data.prepare(data, layout)
     assert not layout.manifest("tiny").exists()
     assert len(pd.read_csv(layout.manifest("tiny").with_name("refused.csv"))) == 2
+
+
+def test_files_that_are_not_there_stop_a_run_before_anything_is_decoded(media, tmp_path, monkeypatch):
+    table = [row | {"audio": "sounds/none.wav"} for row in rows()]
+    layout, data = tiny_data.layout_in(tmp_path), settings_of(write(media, table, "gone.csv"))
+    monkeypatch.setattr(manifest, "read_image", None)
+    with pytest.raises(ValueError, match=r"9 of 9 items .*\(bird 0: sounds/none.wav: no such file; .*; …\)"):
+        tiny_data.prepare(data, layout)
+
+
+def test_a_long_sound_is_cut_to_the_window_of_the_encoder(media, tmp_path):
+    layout = tiny_data.layout_in(tmp_path)
+    tiny_data.make_encoders(layout)
+    found = []
+    for seconds in (0.5, 3.0):
+        for i in range(9):
+            tiny_data.sound(media / "long" / f"{i}.wav", i, seconds)
+        table = [row | {"audio": f"long/{i}.wav"} for i, row in enumerate(rows())]
+        data = settings_of(write(media, table, "long.csv"), ("text", "audio"))
+        tiny_data.prepare(data, layout)
+        found.append(np.load(layout.activations("tiny", "audio", "input")))
+    assert (found[0] == found[1]).all()
+
+
+def test_a_full_disk_stops_a_run_before_an_array_is_written(media, tmp_path, monkeypatch):
+    layout, data = tiny_data.layout_in(tmp_path), settings_of(write(media, rows(), "full.csv"))
+    tiny_data.make_encoders(layout)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(100))
+    with pytest.raises(OSError, match="text.npy: needs 0 MB more, 0 MB are free"):
+        tiny_data.prepare(data, layout)
 
 
 def test_a_changed_table_gives_another_receipt(media, tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from crossmodal_peft.transfer import require_room
+from crossmodal_peft.files import require_room
 
 MAX_RATIO = 100  # Sound and pictures are compressed already: more is a bomb.
 MAX_SMALL = 2**20  # bytes that any archive may unpack to

@@ -1,7 +1,6 @@
 """Files over HTTP: resumed where an interrupted transfer stopped, verified, and named when they are whole."""
 
 import hashlib
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+
+from crossmodal_peft.files import require_room
 
 TRIES = 5  # in a row without a byte, for each address
 TIMEOUT = 60.0  # seconds without an answer
@@ -129,13 +130,3 @@ def _chunks(response: Any, start: int, total: int | None, url: str) -> Iterator[
             said = time.monotonic()
             of = f" of {total / 1e6:,.0f}" if total else ""
             print(f"{url}: {done / 1e6:,.0f}{of} MB", flush=True)
-
-
-def require_room(needed: int, folder: Path, what: str) -> None:
-    """Raise OSError that names `what` if a folder's disk has fewer bytes free than are needed."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise OSError(
-            f"{what}: needs {needed / 1e6:,.0f} MB more, {free / 1e6:,.0f} MB are free at {folder}; "
-            "make room and run again"
-        )
