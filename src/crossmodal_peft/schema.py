@@ -56,12 +56,11 @@ class FoundData(DatasetSettings):
 
 
 class FolderData(FoundData):
-    """Published data that stands in a folder already, or is downloaded into it."""
+    """Published data that stands in a folder."""
 
     folder: str | None = Field(
         None, description="Where its files stand or are downloaded to; null: under paths.raw."
     )
-    mirrors: list[str] = Field([], description="Addresses of folders that are tried before the publisher's.")
 
     @property
     def source(self) -> str:
@@ -70,8 +69,19 @@ class FolderData(FoundData):
 
     @property
     def origin(self) -> dict[str, Any]:
+        """The folder."""
+        return {"folder": self.folder}
+
+
+class DownloadedData(FolderData):
+    """Published data of which at least a part is downloaded, if it is not there."""
+
+    mirrors: list[str] = Field([], description="Addresses of folders that are tried before the publisher's.")
+
+    @property
+    def origin(self) -> dict[str, Any]:
         """The folder and the mirrors."""
-        return {"folder": self.folder, "mirrors": self.mirrors}
+        return super().origin | {"mirrors": self.mirrors}
 
 
 def mark(path: str) -> str:

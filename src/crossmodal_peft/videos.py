@@ -25,6 +25,11 @@ def _opened(path: Path) -> Iterator[Any]:
         raise ValueError(f"cannot be decoded: {error.strerror}") from error
 
 
+def _timed(frames: Iterator[Any]) -> Iterator[Any]:
+    """Those frames that say when they are shown or played."""
+    return (frame for frame in frames if frame.time is not None)
+
+
 def duration(path: Path) -> float:
     """Length of a video in seconds. Raises ValueError if it has no picture, no sound, or no known length."""
     with _opened(path) as container:
@@ -41,7 +46,7 @@ def frame_at(path: Path, seconds: float) -> Image.Image:
     last = None
     with _opened(path) as container:
         container.seek(int(seconds * 1e6))  # to the key frame before it
-        for frame in container.decode(video=0):
+        for frame in _timed(container.decode(video=0)):
             if last is not None and frame.time > seconds:
                 break
             last = frame
@@ -60,7 +65,7 @@ def sound_between(path: Path, start: float, end: float) -> np.ndarray:
         container.seek(int(start * 1e6))
         rate = container.streams.audio[0].rate
         resampler = av.AudioResampler(format="fltp", rate=rate)  # another format, at its own rate
-        for frame in container.decode(audio=0):
+        for frame in _timed(container.decode(audio=0)):
             if frame.time >= end:
                 break
             samples = np.concatenate([part.to_ndarray() for part in resampler.resample(frame)], axis=1)

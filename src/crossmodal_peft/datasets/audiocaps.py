@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import Field
 
 from crossmodal_peft.items import Item, Refused
-from crossmodal_peft.schema import FolderData
+from crossmodal_peft.schema import DownloadedData
 from crossmodal_peft.transfer import Published, fetch
 
 MODALITIES = ("text", "audio")
@@ -35,7 +35,7 @@ CLIPS = {"train": 49838, "val": 495, "test": 975}
 SUFFIXES = (".flac", ".wav")
 
 
-class Settings(FolderData):
+class Settings(DownloadedData):
     """Allows more to be missing, as usual for this dataset."""
 
     kind: Literal["audiocaps"]

@@ -20,7 +20,7 @@ import pandas as pd
 
 from crossmodal_peft.archives import unpack as unpack_archive
 from crossmodal_peft.items import Item, Refused
-from crossmodal_peft.schema import FolderData
+from crossmodal_peft.schema import DownloadedData
 from crossmodal_peft.transfer import Published, fetch
 
 MODALITIES = ("text", "audio")
@@ -65,7 +65,7 @@ PARTS = {
 }
 
 
-class Settings(FolderData):
+class Settings(DownloadedData):
     """Has the keys of all data in folders."""
 
     kind: Literal["clotho"]

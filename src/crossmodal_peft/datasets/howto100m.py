@@ -46,8 +46,8 @@ class Settings(FolderData):
 
     @property
     def origin(self) -> dict[str, Any]:
-        """The folder and the narrations; there is nothing that a mirror could have."""
-        return {"folder": self.folder, "captions": self.captions}
+        """The folder and the narrations."""
+        return super().origin | {"captions": self.captions}
 
 
 def download(raw: Path, folder: str | None, captions: str) -> dict[str, Any]:

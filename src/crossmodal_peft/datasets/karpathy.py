@@ -20,7 +20,7 @@ from crossmodal_peft.archives import unpack as unpack_archive
 from crossmodal_peft.download import sha256
 from crossmodal_peft.imaging import read_picture
 from crossmodal_peft.items import Item, Refused
-from crossmodal_peft.schema import FolderData, mark
+from crossmodal_peft.schema import DownloadedData, mark
 from crossmodal_peft.transfer import Published, fetch
 
 MODALITIES = ("text", "image")
@@ -39,7 +39,7 @@ COCO = {
 read_image = read_picture
 
 
-class Settings(FolderData):
+class Settings(DownloadedData):
     """`name` says which of the two."""
 
     kind: Literal["karpathy"]
