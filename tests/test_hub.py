@@ -10,10 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
+import tiny_data
 import torch
 from conftest import copy_repository, run
 from tiny import encoder_of, inputs_of
+from transformers import CLIPImageProcessor, Wav2Vec2FeatureExtractor
 
 from crossmodal_peft import hub, stages
 from crossmodal_peft.encoder import load_encoder
@@ -198,3 +201,32 @@ def test_a_changed_folder_is_copied_again(model, tmp_path):
     assert "Nothing to be done" in run(command.format("-n"), repository)
     (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
     assert "download_encoder" in run(command.format("-n"), repository)
+
+
+def test_folders_of_other_families_are_prepared_trained_and_evaluated(tmp_path, monkeypatch):
+    monkeypatch.setitem(tiny_data.ENCODERS, "image", {"family": "clip", "pooling": "cls"})
+    monkeypatch.setitem(
+        tiny_data.ENCODERS, "audio", {"family": "wav2vec2", "pooling": "mean", "seconds": 0.1}
+    )
+    layout, mine = tiny_data.layout_in(tmp_path), tmp_path / "mine"
+    encoder_of("roberta").model.save_pretrained(mine / "text")
+    tiny_data._preprocessing("text").save_pretrained(mine / "text")
+    encoder_of("clip").model.save_pretrained(mine / "image")
+    CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16).save_pretrained(mine / "image")
+    encoder_of("wav2vec2").model.save_pretrained(mine / "audio")
+    Wav2Vec2FeatureExtractor().save_pretrained(mine / "audio")
+    for modality in ("text", "image", "audio"):
+        stages.download_encoder(f"tiny-{modality}", Folder(folder=str(mine / modality)), layout)
+    sides = ["train"] * 4 + ["validation"] * 2 + ["test"] * 3
+    table = [{"id": i, "split": side, "caption": f"{i}"} for i, side in enumerate(sides)]
+    for row in table:
+        row["image"] = tiny_data.picture(tmp_path / "media" / f"{row['id']}.png", row["id"]).name
+        row["audio"] = tiny_data.sound(tmp_path / "media" / f"{row['id']}.wav", row["id"]).name
+    (tmp_path / "media" / "own.jsonl").write_text("\n".join(json.dumps(row) for row in table))
+    data = tiny_data.dataset(
+        kind="manifest", manifest=str(tmp_path / "media" / "own.jsonl"), modalities=("text", "image", "audio")
+    )
+    tiny_data.prepare(data, layout)
+    assert np.load(layout.activations("tiny", "image", "input")).shape == (9, 3, 16, 16)
+    assert np.load(layout.activations("tiny", "audio", "input")).shape == (9, 1600)
+    assert len(tiny_data.train(data, layout)["metrics"]) == 6
