@@ -3,13 +3,14 @@
 import json
 import os
 from functools import cache
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from crossmodal_peft import registry
+from crossmodal_peft import hub, registry
 from crossmodal_peft.checking import check
 from crossmodal_peft.layout import RECEIPT, Layout
-from crossmodal_peft.settings import cell as settings_of_cell, parts
+from crossmodal_peft.settings import Carrier, Folder, cell as settings_of_cell, parts
 
 
 configfile: "params.yaml"
@@ -61,7 +62,7 @@ def files_behind(name):
     large = ["weights.safetensors", "embeddings.safetensors", "cell.json", "queries.parquet"]
     arrays = [path for paths in LAYOUT.arrays(cell).values() for path in paths.values()]
     return [
-        *[LAYOUT.dataset(data.kind) / RECEIPT for data in cell.data.values()],
+        *[LAYOUT.dataset(data.source) / RECEIPT for data in cell.data.values()],
         *[folder / RECEIPT for folder in LAYOUT.folders(cell.encoder_names).values()],
         *LAYOUT.manifests(cell.dataset).values(),
         *arrays,

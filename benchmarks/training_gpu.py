@@ -52,7 +52,7 @@ def inputs_at(towers: Towers, modality: str, batch: int) -> tuple[Tensor, Tensor
     lengths = torch.full((batch,), TEXT_TOKENS, device=device) if modality == "text" else None
     raw = {
         "text": lambda: torch.randint(5, VOCABULARY, (batch, TEXT_TOKENS), device=device),
-        "image": lambda: torch.randint(0, 256, (batch, 3, 224, 224), dtype=torch.uint8, device=device),
+        "image": lambda: torch.randn(batch, 3, 224, 224, device=device, dtype=torch.float16),
         "audio": lambda: torch.randn(batch, *AUDIO_SHAPE, device=device, dtype=torch.float16),
     }[modality]()
     if tower.cut == "input":

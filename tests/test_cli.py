@@ -85,7 +85,7 @@ def test_failures_of_training_and_of_data_have_codes_of_their_own(monkeypatch, e
     monkeypatch.setattr(stages, "train_cell", fail)
     monkeypatch.setattr(stages, "download_dataset", fail)
     settings = cell(load(REPOSITORY / "params.yaml"), "stamps-image", "frozen", 0).model_dump_json()
-    arguments = ["--settings", settings] if command == "train" else ["stamps"]
+    arguments = ["--settings", settings] if command == "train" else ["stamps", "stamps"]
     text = call(command, *arguments, exit_code=code)
     assert text == f"crossmodal-peft: {error}\n"
 

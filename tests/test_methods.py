@@ -20,8 +20,13 @@ from crossmodal_peft.peft_signatures import options_by_type
 from crossmodal_peft.towers import Towers
 
 # RoBERTa is of BERT's family: what it has of its own, padding and positions, is tested with texts.
-FAMILIES = [encoder for encoder in ENCODERS if encoder != "roberta"]
-EVERYWHERE = [(name, encoder) for name in METHODS for encoder in FAMILIES]
+FAMILIES = ["bert", "vit", "ast", "dinov2", "whisper"]
+# One method of each kind, on families whose layers are built as those of others.
+KINDS = ["frozen", "full", "lora", "prefix", "prompt-deep", "houlsby", "bitfit", "layernorm"]
+EVERYWHERE = [
+    *((name, encoder) for name in METHODS for encoder in FAMILIES),
+    *((name, encoder) for name in KINDS for encoder in ("clip", "siglip", "wav2vec2", "hubert")),
+]
 TEXT = [(name, encoder) for name in METHODS for encoder in ("bert", "roberta")]
 
 # Methods that change the output before they are trained: their papers draw them at random.
@@ -29,7 +34,7 @@ NOT_NEUTRAL = {"prefix", "prefix-mlp", "prompt-deep", "prompt-shallow", "fourier
 # Names of what trains in the encoder; of most peft types what their name begins with.
 LORA = r"lora_[AB]\."
 TRAINS = {
-    "full": r"layers?\.[12]\.|^model\.layer_?norm\.",
+    "full": r"layers?\.[12]\.|^model\.(post_|encoder\.)?layer_?norm\.",
     "bitfit": r"bias$",
     "layernorm": r"(layer_?norm|LayerNorm|norm[12])",
     "ln-tuning": r"ln_tuning_layers",

@@ -44,6 +44,23 @@ MISTAKES = [
     ("datasets.stamps-image.encoders.image", "vit-b16", ["'vit-b16'", "no source of weights"]),
     ("datasets.stamps.languages", ["xx"], ["datasets.stamps.languages.0", "'xx'", "'es'"]),
     ("encoders.minilm-l6.family", "bort", ["encoders.minilm-l6.family", "'bort'", "bert"]),
+    ("encoders.ast-base.family", "clap", ["encoders.ast-base.family", "'clap' does not fit", "HTSAT"]),
+    ("encoders.dinov2-small.image_size", None, ["encoders.dinov2-small.image_size", "padded to this size"]),
+    (
+        "encoders.vit-b16.source",
+        {"hub": "google/vit-base-patch16-224-in21k"},
+        ["encoders.vit-b16.source.revision", "40 hexadecimal digits"],
+    ),
+    (
+        "encoders.vit-b16.source",
+        {"hub": "google/vit-base-patch16-224-in21k", "revision": "main"},
+        ["encoders.vit-b16.source.revision", "'main'", "a branch would change"],
+    ),
+    (
+        "encoders.vit-b16.source",
+        {"hub": "vit", "revision": "0" * 40},
+        ["encoders.vit-b16.source.hub", "'vit'"],
+    ),
     ("train.micro_batch_size", 64, ["train.micro_batch_size", "64", "batch_size 32"]),
     ("train.processes", 33, ["train.processes", "33", "batch_size 32"]),
     ("sweep.seed", 0, ["sweep.seed", "matrix.seeds"]),

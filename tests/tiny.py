@@ -20,6 +20,15 @@ torch.use_deterministic_algorithms(True)  # As in training: what has no such ker
 SIZE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
 TEXT = {"vocab_size": 50, "max_position_embeddings": 40, **SIZE}
 WHISPER_SIZE = {"d_model": 32, "encoder_layers": 3, "encoder_attention_heads": 4, "encoder_ffn_dim": 64}
+WAVE = {
+    "conv_dim": (8, 8),
+    "conv_stride": (5, 4),
+    "conv_kernel": (10, 4),
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+    **SIZE,
+}
+LARGE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}  # As the large models have it.
 # Model type → (family, pooling, modality, configuration).
 ENCODERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "bert": ("bert", "mean", "text", {"model_type": "bert", **TEXT}),
@@ -28,8 +37,19 @@ ENCODERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "ast": ("ast", "cls_distillation", "audio", {"max_length": 48, "num_mel_bins": 32, **SIZE}),
     "dinov2": ("dinov2", "cls_mean", "image", {"image_size": 28, "patch_size": 14, "mlp_ratio": 2, **SIZE}),
     "whisper": ("whisper", "mean", "audio", {"num_mel_bins": 8, "max_source_positions": 20, **WHISPER_SIZE}),
+    "clip": ("clip", "cls", "image", {"model_type": "clip", "image_size": 16, "patch_size": 8, **SIZE}),
+    "siglip": ("clip", "mean", "image", {"model_type": "siglip", "image_size": 16, "patch_size": 8, **SIZE}),
+    "wav2vec2": ("wav2vec2", "mean", "audio", {"model_type": "wav2vec2", **WAVE}),
+    "hubert": ("wav2vec2", "mean", "audio", {"model_type": "hubert", **LARGE, **WAVE}),
 }
-SHAPES = {"vit": (3, 16, 16), "ast": (48, 32), "dinov2": (3, 28, 28), "whisper": (8, 40)}
+SHAPES = {
+    "vit": (3, 16, 16),
+    "ast": (48, 32),
+    "dinov2": (3, 28, 28),
+    "whisper": (8, 40),
+    **dict.fromkeys(["clip", "siglip"], (3, 16, 16)),
+    **dict.fromkeys(["wav2vec2", "hubert"], (320,)),
+}
 
 ALL_ROLES = ["query", "key", "value", "attention_output", "feed_forward_in", "feed_forward_out"]
 

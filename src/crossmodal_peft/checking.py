@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from crossmodal_peft import registry
 from crossmodal_peft.settings import (
     AudioEncoder,
+    Carrier,
     Evaluate,
     ImageEncoder,
     Live,
@@ -22,6 +23,13 @@ from crossmodal_peft.settings import (
     Train,
     parts,
 )
+
+# Families that people will look for, and why they are not there.
+UNFIT = {
+    "clap": "its audio encoder, HTSAT, is a Swin transformer: no layers of one width, attention in windows; "
+    "ast, whisper and wav2vec2 embed sound",
+    "wavlm": "its gated relative positions leave no place for a common attention; see wav2vec2",
+}
 
 
 def load(path: Path) -> Settings:
@@ -57,10 +65,15 @@ def _mistakes(settings: Settings) -> Iterator[str]:
         yield from _dataset_mistakes(dataset, settings)
     for name, encoder in settings.encoders.items():
         families = registry.names("encoders")
-        if encoder.family not in families:
+        if encoder.family in UNFIT:
+            yield f"encoders.{name}.family: {encoder.family!r} does not fit: {UNFIT[encoder.family]}"
+        elif encoder.family not in families:
             yield f"encoders.{name}.family: {encoder.family!r} is none of: {', '.join(families)}"
-        if encoder.source and encoder.source.converter not in registry.names("carriers"):
-            yield f"encoders.{name}.source.converter: {encoder.source.converter!r} is no module in carriers/"
+        if encoder.family == "dinov2" and isinstance(encoder, ImageEncoder) and encoder.image_size is None:
+            yield f"encoders.{name}.image_size: missing; pictures are padded to this size, for example 224"
+        source = encoder.source
+        if isinstance(source, Carrier) and source.converter not in registry.names("carriers"):
+            yield f"encoders.{name}.source.converter: {source.converter!r} is no module in carriers/"
     for name, dataset in settings.datasets.items():
         yield from _encoder_mistakes(f"datasets.{name}.encoders", dataset.encoders, settings)
         extra = set(dataset.encoders) - set(registry.module("datasets", dataset.kind).MODALITIES)

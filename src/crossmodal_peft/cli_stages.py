@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from crossmodal_peft import stages
 from crossmodal_peft.arguments import DEFAULT_PATHS, Ks, PathsOption, ks_of, layout_of
-from crossmodal_peft.settings import AnyEncoder, Carrier, Cell, Live, Settings
+from crossmodal_peft.settings import AnyEncoder, Cell, Live, Settings, Source
 
 app = typer.Typer()
 PANEL = "Stages (Snakemake calls them)"
@@ -18,15 +18,18 @@ SettingsJson = Annotated[str, typer.Option("--settings", help="What the stage de
 
 
 @app.command(rich_help_panel=PANEL)
-def download_dataset(kind: str, paths: PathsOption = DEFAULT_PATHS) -> None:
-    """Fetch a dataset's files."""
-    stages.download_dataset(kind, layout_of(paths))
+def download_dataset(
+    source: str, kind: str, settings: SettingsJson = "{}", paths: PathsOption = DEFAULT_PATHS
+) -> None:
+    """Fetch or find a dataset's files."""
+    stages.download_dataset(source, kind, json.loads(settings), layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def download_encoder(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Fetch an encoder's weights and write a Hugging Face folder."""
-    stages.download_encoder(name, Carrier.model_validate_json(settings), layout_of(paths))
+    source: Any = TypeAdapter(Source).validate_json(settings)
+    stages.download_encoder(name, source, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)

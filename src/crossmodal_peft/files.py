@@ -32,6 +32,16 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def require_room(needed: int, folder: Path, what: str) -> None:
+    """Raise OSError that names `what` if a folder's disk has fewer bytes free than are needed."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            f"{what}: needs {needed / 1e6:,.0f} MB more, {free / 1e6:,.0f} MB are free at {folder}; "
+            "make room and run again"
+        )
+
+
 def copy_near(path: Path, folder: Path) -> Path:
     """A copy of a file in a folder nearer to this process; one copy serves all until `path` changes.
 

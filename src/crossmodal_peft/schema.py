@@ -1,5 +1,6 @@
 """Building blocks of the settings that datasets and methods extend. Loads no torch."""
 
+import hashlib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
@@ -29,6 +30,63 @@ class DatasetSettings(Strict):
     encoders: dict[Modality, str] = Field(description="Which encoder embeds which modality.", min_length=2)
     split: Split = Split()
     limit: PositiveInt | None = Field(None, description="Keep only so many items (for a smoke run).")
+
+    @property
+    def source(self) -> str:
+        """Name of the files that it is made from; datasets of one source share a download."""
+        return self.kind
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What the download depends on: keywords of the kind's `download` and `unpack`."""
+        return {}
+
+    @property
+    def read(self) -> list[str]:
+        """Files of the user's that the download reads: when one changes, the dataset is prepared again."""
+        return []
+
+
+class FoundData(DatasetSettings):
+    """Data of which some may be missing or damaged."""
+
+    max_lost: float = Field(
+        0.1, ge=0, lt=1, description="The run stops if more than this share of the items is refused."
+    )
+
+
+class FolderData(FoundData):
+    """Published data that stands in a folder."""
+
+    folder: str | None = Field(
+        None, description="Where its files stand or are downloaded to; null: under paths.raw."
+    )
+
+    @property
+    def source(self) -> str:
+        """The kind, and a mark of the folder."""
+        return self.kind if self.folder is None else f"{self.kind}-{mark(self.folder)}"
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The folder."""
+        return {"folder": self.folder}
+
+
+class DownloadedData(FolderData):
+    """Published data of which at least a part is downloaded, if it is not there."""
+
+    mirrors: list[str] = Field([], description="Addresses of folders that are tried before the publisher's.")
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The folder and the mirrors."""
+        return super().origin | {"mirrors": self.mirrors}
+
+
+def mark(path: str) -> str:
+    """Eight characters that stand for a path in a file name."""
+    return hashlib.sha256(path.encode()).hexdigest()[:8]
 
 
 class Last(Strict):

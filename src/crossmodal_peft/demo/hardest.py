@@ -6,6 +6,7 @@ import streamlit as st
 
 from crossmodal_peft.aggregate import arrow
 from crossmodal_peft.demo import catalogue
+from crossmodal_peft.schema import DatasetSettings
 
 PICTURE_WIDTH = 160
 
@@ -36,25 +37,25 @@ def page() -> None:
     )
     # Of a model on several datasets, a direction that several of them have starts with the dataset's name.
     within, _, modalities = f": {direction}".rpartition(": ")
-    kinds = [_kind(str(dataset), within.strip(": "), modality) for modality in modalities.split("->")]
+    sides = [_dataset(str(dataset), within.strip(": "), modality) for modality in modalities.split("->")]
     for row in part[part["direction"] == direction].itertuples():
-        _draw(kinds, modalities.split("->"), row)
+        _draw(sides, modalities.split("->"), row)
 
 
-def _draw(kinds: list[str], modalities: list[str], row: Any) -> None:
+def _draw(sides: list[DatasetSettings], modalities: list[str], row: Any) -> None:
     with st.container(border=True):
         query, rank, instead = st.columns([2, 1, 2], vertical_alignment="center")
         with query:
             st.caption("query")
-            catalogue.show(kinds[0], modalities[0], row.query, row.caption, PICTURE_WIDTH)
+            catalogue.show(sides[0], modalities[0], row.query, row.caption, PICTURE_WIDTH)
         rank.metric("mean rank", f"{row.mean_rank:.0f}")
         with instead:
             st.caption(f"first in {row.share:.0%} of the cells")
-            catalogue.show(kinds[1], modalities[1], row.instead, row.instead_caption, PICTURE_WIDTH)
+            catalogue.show(sides[1], modalities[1], row.instead, row.instead_caption, PICTURE_WIDTH)
 
 
-def _kind(dataset: str, within: str, modality: str) -> str:
-    """The kind of a dataset, or of the part of `a+b` that is named or has the modality."""
+def _dataset(dataset: str, within: str, modality: str) -> DatasetSettings:
+    """The settings of a dataset, or of the part of `a+b` that is named or has the modality."""
     cell = next(name for name in catalogue.layout().trained_cells() if name.split("/")[0] == dataset)
     parts = catalogue.settings(cell).data
-    return next(d.kind for name, d in parts.items() if within in ("", name) and modality in d.encoders)
+    return next(d for name, d in parts.items() if within in ("", name) and modality in d.encoders)

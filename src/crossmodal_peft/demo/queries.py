@@ -78,8 +78,8 @@ def by_example(cell: str) -> Query:
         captions, names = items[modality]["caption"], items[modality]["item"]
         row = st.selectbox("Item", range(len(captions)), format_func=lambda i: f"{captions[i]}  ({names[i]})")
     with right:
-        kind = catalogue.kinds(cell)[items[modality]["dataset"][row]]
-        catalogue.show(kind, modality, items[modality]["source"][row], captions[row], width=240)
+        data = catalogue.settings(cell).data[items[modality]["dataset"][row]]
+        catalogue.show(data, modality, items[modality]["source"][row], captions[row], width=240)
     return item(cell, modality, row)
 
 

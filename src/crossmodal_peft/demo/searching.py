@@ -1,5 +1,6 @@
 """Search in a dataset with one trained method, or with two side by side."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -7,6 +8,7 @@ import streamlit as st
 
 from crossmodal_peft.demo import catalogue
 from crossmodal_peft.demo.queries import NOUNS, Query, ask
+from crossmodal_peft.schema import DatasetSettings
 
 K = 10
 ALONE = "—"
@@ -44,15 +46,15 @@ def page() -> None:
             required=True,
         )
     )
-    kinds = catalogue.kinds(chosen[0])
+    data = catalogue.settings(chosen[0]).data
     found = [search(cell, query, to) for cell in chosen]
     if len(found) == 1:
-        draw(kinds, to, found[0], None, columns=3 if to == "audio" else 5)
+        draw(data, to, found[0], None, columns=3 if to == "audio" else 5)
         return
     for side, cell, mine, other in zip(st.columns(2, gap="large"), chosen, found, reversed(found)):
         with side:
             st.subheader(cell.split("/")[1])
-            draw(kinds, to, mine, other, columns=2 if to == "audio" else 3)
+            draw(data, to, mine, other, columns=2 if to == "audio" else 3)
 
 
 def choose(cells: pd.DataFrame) -> list[str]:
@@ -89,7 +91,11 @@ def search(cell: str, query: Query, to: str) -> pd.DataFrame:
 
 
 def draw(
-    kinds: dict[str, str], to: str, found: pd.DataFrame, other: pd.DataFrame | None, columns: int
+    data: Mapping[str, DatasetSettings],
+    to: str,
+    found: pd.DataFrame,
+    other: pd.DataFrame | None,
+    columns: int,
 ) -> None:
     """Cards of what was found, best first; `other`: what the other method found."""
     if found["relevant"].isna().any():
@@ -103,7 +109,7 @@ def draw(
         for place, card in zip(st.columns(columns), cards[start : start + columns]):
             with place.container(border=True):
                 st.markdown(f"**{card.rank}** · {card.score:.3f}{marks(card, other)}")
-                catalogue.show(kinds[card.dataset], to, card.source, card.caption)
+                catalogue.show(data[card.dataset], to, card.source, card.caption)
 
 
 def marks(card: Any, other: pd.DataFrame | None) -> str:

@@ -22,23 +22,32 @@ ROLES = {
     "attention_norm": "layernorm_before",
     "feed_forward_norm": "layernorm_after",
 }
+SAMPLE_RATE = 16_000
+WINDOW = 400  # Samples of one frame, the least that a filter bank takes.
 
 
 def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
     """The model class and its keywords."""
     from transformers import ASTModel
 
+    if model_type not in ("ast", "audio-spectrogram-transformer"):
+        raise ValueError(f"the family ast loads model type audio-spectrogram-transformer, not {model_type!r}")
     return ASTModel, {}
 
 
 def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[np.ndarray, None]]:
-    """A function from 16 kHz mono waves to normalised Kaldi filter banks (batch, frames, bins)."""
+    """A function from 16 kHz mono waves to normalised Kaldi filter banks (batch, frames, bins).
+
+    Waves are cut to `seconds`, their banks cut or padded to the model's frames, 100 a second.
+    """
     from transformers import ASTFeatureExtractor
 
     extractor = ASTFeatureExtractor.from_pretrained(folder)
+    samples = round(settings.seconds * SAMPLE_RATE)
 
     def prepare(waves: list[np.ndarray]) -> tuple[np.ndarray, None]:
-        features = extractor(waves, sampling_rate=16_000, return_tensors="np")
+        cut = [np.pad(wave[:samples], (0, max(0, WINDOW - len(wave)))) for wave in waves]
+        features = extractor(cut, sampling_rate=SAMPLE_RATE, return_tensors="np")
         return features["input_values"].astype(np.float16), None
 
     return prepare

@@ -1,14 +1,12 @@
 """ViT image encoders."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+import torch
 from torch import Tensor, nn
 
-from crossmodal_peft.imaging import normalise, to_squares
+from crossmodal_peft.imaging import PicturePreparer, picture_preparer
 
 MODALITY = "image"
 LAYERS = "layers"
@@ -24,28 +22,26 @@ ROLES = {
     "attention_norm": "layernorm_before",
     "feed_forward_norm": "layernorm_after",
 }
-# The google/vit-* models were trained on channels from -1 to 1.
-MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
 def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
     """The model class and its keywords: the pooler is left out."""
     from transformers.models.vit.modeling_vit import ViTModel
 
+    if model_type != "vit":
+        raise ValueError(f"the family vit loads model type vit, not {model_type!r}")
     return ViTModel, {"add_pooling_layer": False}
 
 
-def preparer(folder: Path, settings: Any) -> Callable[[list[Image.Image]], tuple[np.ndarray, None]]:
-    """A function from pictures to bytes (batch, 3, size, size)."""
-    return lambda pictures: (to_squares(pictures, settings.image_size), None)
+def preparer(folder: Path, settings: Any) -> PicturePreparer:
+    """As `picture_preparer`, at the size that the settings ask for."""
+    return picture_preparer(folder, settings.image_size)
 
 
 def embed(model: Any, inputs: Tensor) -> Tensor:
-    """Bytes (batch, 3, size, size) → class token and patches (batch, 1 + patches, width)."""
-    size = model.config.image_size
-    return model.embeddings(
-        normalise(inputs, MEAN, STD), interpolate_pos_encoding=tuple(inputs.shape[-2:]) != (size, size)
-    )
+    """Normalised channels (batch, 3, size, size) → class token and patches (batch, 1 + patches, width)."""
+    other_size = tuple(inputs.shape[-2:]) != (model.config.image_size, model.config.image_size)
+    return model.embeddings(inputs.to(torch.float32), interpolate_pos_encoding=other_size)
 
 
 def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,0 +1,250 @@
+"""Claims about encoder families: they compute what transformers' models do, on what its processors give."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torchaudio
+import transformers
+from PIL import Image
+from safetensors.torch import load_file
+from tiny import ENCODERS, LARGE, SIZE, WAVE, encoder_of, inputs_of
+
+from crossmodal_peft import registry
+from crossmodal_peft.encoder import build_encoder, load_encoder
+from crossmodal_peft.pooling import POOLINGS
+
+SMALL = {"image_size": 16, "patch_size": 8, **SIZE}
+TEXT = {"vocab_size": 50, **SIZE}
+
+
+@pytest.mark.parametrize("name", ["vit", "clip", "siglip", "ast", "wav2vec2", "hubert"])
+def test_a_family_pools_what_the_model_of_transformers_gives(name):
+    encoder = encoder_of(name)
+    inputs, _ = inputs_of(name)
+    torch.testing.assert_close(encoder(inputs, None, "input"), pooled(name, encoder.model(inputs)))
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "hubert"])
+@pytest.mark.parametrize("stable", [False, True])
+def test_base_and_large_wave_models_have_their_norm_at_their_own_end(kind, stable):
+    large = LARGE if stable else {}
+    encoder = build_encoder("wav2vec2", "mean", {"model_type": kind, **WAVE, **large}).eval()
+    inputs, _ = inputs_of("wav2vec2")
+    torch.testing.assert_close(
+        encoder(inputs, None, "input"), encoder.model(inputs).last_hidden_state.mean(1)
+    )
+    assert len(list(encoder.final_modules()[0].parameters())) == (2 if stable else 0)
+
+
+def whole_model(name):
+    """A whole model as the hub has it, with text encoder or head, and its tower of our modality."""
+    if name == "roberta":
+        config = transformers.RobertaConfig(
+            **{k: v for k, v in ENCODERS[name][3].items() if k != "model_type"}
+        )
+        model = transformers.RobertaForMaskedLM(config)
+        return model, model.roberta
+    if name == "clip":
+        config = transformers.CLIPConfig(text_config=TEXT, vision_config=SMALL, projection_dim=8)
+        model = transformers.CLIPModel(config)
+        return model, model.vision_model
+    if name == "siglip":
+        model = transformers.SiglipModel(transformers.SiglipConfig(text_config=TEXT, vision_config=SMALL))
+        return model, model.vision_model
+    if name == "vit":
+        model = transformers.ViTForImageClassification(transformers.ViTConfig(**SMALL))
+        return model, model.vit
+    if name == "ast":
+        config = transformers.ASTConfig(**ENCODERS["ast"][3])
+        model = transformers.ASTForAudioClassification(config)
+        return model, model.audio_spectrogram_transformer
+    model = transformers.Wav2Vec2ForCTC(transformers.Wav2Vec2Config(vocab_size=50, **WAVE))
+    return model, model.wav2vec2
+
+
+@pytest.mark.parametrize("name", ["roberta", "clip", "siglip", "vit", "ast", "wav2vec2"])
+def test_an_encoder_is_taken_out_of_a_whole_model(name, tmp_path):
+    torch.manual_seed(0)
+    model, tower = whole_model(name)
+    model.eval().save_pretrained(tmp_path)
+    if name in ("vit", "ast"):  # Saved under the names that the hub's files have, older than the model's.
+        names = load_file(tmp_path / "model.safetensors").keys()
+        assert any("encoder.layer.0.attention.attention.query" in key for key in names)
+    family, pooling, *_ = ENCODERS[name]
+    encoder = load_encoder(tmp_path, family, pooling, "eager")
+    inputs, lengths = inputs_of(name)
+    with torch.no_grad():
+        if name == "roberta":
+            padded = torch.arange(inputs.shape[1]) < lengths[:, None]
+            expected = tower(inputs, attention_mask=padded).last_hidden_state
+            expected = POOLINGS["mean"].pool(expected, padded)
+        else:
+            expected = pooled(name, tower(inputs))
+        torch.testing.assert_close(encoder(inputs, lengths, "input"), expected)
+
+
+def pooled(name, output):
+    """What the model of transformers pools, or what we pool of its tokens."""
+    hidden = output.last_hidden_state
+    if name == "clip":
+        return output.pooler_output  # The normalised class token.
+    return {"vit": hidden[:, 0], "ast": hidden[:, :2].mean(1)}.get(name, hidden.mean(1))
+
+
+@pytest.mark.parametrize(
+    ("family", "model_type", "complaint"),
+    [
+        ("wav2vec2", "wavlm", "does not load wavlm: its attention with gated positions"),
+        ("wav2vec2", "clap", "loads model types wav2vec2 and hubert, not 'clap'"),
+        ("clip", "vit", "loads model types clip and siglip, not 'vit'"),
+        ("vit", "clip", "loads model type vit, not 'clip'"),
+        ("ast", "vit", "loads model type audio-spectrogram-transformer, not 'vit'"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(family, model_type, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        registry.module("encoders", family).classes(model_type)
+
+
+def picture(width: int, height: int) -> Image.Image:
+    """Smooth colours with some noise."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    colours = np.stack([x, y, (x + y) / 2], -1) * 200
+    noise = np.random.default_rng(0).integers(0, 40, colours.shape)
+    return Image.fromarray((colours + noise).astype(np.uint8))
+
+
+# As the hub has them: what old and new versions of transformers wrote.
+PROCESSORS = {
+    "vit": {"image_processor_type": "ViTImageProcessor", "size": 224, "resample": 2}
+    | {"do_resize": True, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3},
+    "clip": {"feature_extractor_type": "CLIPFeatureExtractor", "size": 224, "crop_size": 224, "resample": 3}
+    | {"do_center_crop": True, "do_resize": True, "do_normalize": True}
+    | {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]},
+    "siglip": {"image_processor_type": "SiglipImageProcessor", "size": {"height": 224, "width": 224}}
+    | {
+        "do_resize": True,
+        "do_normalize": True,
+        "resample": 3,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    },
+}
+
+
+def prepared(name, folder, pictures, image_size=None):
+    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSORS[name]))
+    (folder / "config.json").write_text(json.dumps({"model_type": name}))
+    family = registry.module("encoders", ENCODERS[name][0])
+    return family.preparer(folder, SimpleNamespace(image_size=image_size))(pictures)[0]
+
+
+@pytest.mark.parametrize("size", [(300, 200), (120, 250), (224, 224)])
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_pictures_are_what_the_processor_of_transformers_makes_of_them(name, size, tmp_path):
+    pictures = [picture(*size), picture(256, 240)]
+    found = prepared(name, tmp_path, pictures)
+    assert found.shape == (2, 3, 224, 224)
+    assert found.dtype == np.float16
+    classes = {"vit": "ViTImageProcessor", "clip": "CLIPImageProcessor", "siglip": "SiglipImageProcessor"}
+    processor = getattr(transformers, classes[name])(
+        **{k: v for k, v in PROCESSORS[name].items() if not k.endswith("_type")}
+    )
+    expected = processor(pictures, return_tensors="pt")["pixel_values"].numpy()
+    assert np.abs(found - expected).max() < 2e-3  # The last bit of half precision.
+    # And, independently of the library, what Pillow makes of them, but for how it rounds.
+    by_hand = np.stack([by_pillow(name, p) for p in pictures])
+    assert np.abs(found - by_hand).max() < 3 / 255 / min(PROCESSORS[name]["image_std"])
+
+
+def by_pillow(name: str, original: Image.Image) -> np.ndarray:
+    settings = PROCESSORS[name]
+    if name == "clip":
+        edge = min(original.size)
+        width, height = (int(224 * side / edge) for side in original.size)
+        resized = original.resize((width, height), Image.Resampling.BICUBIC)
+        left, top = (width - 224) // 2, (height - 224) // 2
+        resized = resized.crop((left, top, left + 224, top + 224))
+    else:
+        resized = original.resize((224, 224), Image.Resampling(settings["resample"]))
+    scaled = np.asarray(resized).astype(np.float32) / 255
+    return ((scaled - settings["image_mean"]) / settings["image_std"]).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_another_size_keeps_what_the_processor_shows(name, tmp_path):
+    large = prepared(name, tmp_path, [picture(300, 200)])
+    small = prepared(name, tmp_path, [picture(300, 200)], image_size=56)
+    assert small.shape == (1, 3, 56, 56)
+    shrunk = large.astype(np.float32).reshape(1, 3, 56, 4, 56, 4).mean((3, 5))
+    assert np.abs(small - shrunk)[..., 2:-2, 2:-2].mean() < 0.05
+
+
+def test_a_processor_that_gives_no_squares_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    settings = {"image_processor_type": "CLIPImageProcessor", "do_center_crop": False}
+    (tmp_path / "preprocessor_config.json").write_text(
+        json.dumps({**settings, "size": {"shortest_edge": 224}})
+    )
+    with pytest.raises(ValueError, match=r"preprocessor_config\.json: its pictures would be no squares"):
+        registry.module("encoders", "vit").preparer(tmp_path, SimpleNamespace(image_size=None))
+
+
+def test_without_a_processor_pictures_are_padded_with_white(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "vit", "image_size": 32}')
+    prepare = registry.module("encoders", "vit").preparer(tmp_path, SimpleNamespace(image_size=None))
+    found, _ = prepare([Image.new("RGB", (40, 20), "black")])
+    assert found.shape == (1, 3, 32, 32)
+    assert (found[..., 0, :] == 1).all() and (found[..., 16, :] == -1).all()
+
+
+def wave(seconds: float) -> np.ndarray:
+    time = np.arange(round(seconds * 16_000)) / 16_000
+    noise = np.random.default_rng(1).standard_normal(len(time))
+    return (0.3 * np.sin(2 * np.pi * 440 * time) + 0.05 * noise).astype(np.float32)
+
+
+def test_ast_hears_kaldi_filter_banks(tmp_path):
+    transformers.ASTFeatureExtractor().save_pretrained(tmp_path)
+    settings = SimpleNamespace(seconds=10.24)
+    prepare = registry.module("encoders", "ast").preparer(tmp_path, settings)
+    waves = [wave(3.0), wave(10.24), wave(12.0), wave(0.01)]
+    found, lengths = prepare(waves)
+    assert found.shape == (4, 1024, 128)
+    assert lengths is None
+    for i, seconds in ((0, 3.0), (1, 10.24)):
+        banks = torchaudio.compliance.kaldi.fbank(
+            torch.from_numpy(wave(seconds))[None],
+            htk_compat=True,
+            sample_frequency=16_000,
+            use_energy=False,
+            window_type="hanning",
+            num_mel_bins=128,
+            dither=0.0,
+            frame_shift=10,
+        )
+        padded = torch.nn.functional.pad(banks, (0, 0, 0, 1024 - len(banks)))
+        expected = ((padded + 4.2677393) / (2 * 4.5689974)).numpy()
+        assert np.abs(found[i] - expected).max() < 2e-3
+    extractor = transformers.ASTFeatureExtractor.from_pretrained(tmp_path)
+    theirs = extractor(waves[:2], sampling_rate=16_000, return_tensors="np")["input_values"]
+    assert np.abs(found[:2] - theirs).max() < 2e-3
+    assert np.array_equal(found[2], prepare([waves[2][:163_840]])[0][0])  # What comes later is not heard.
+    assert np.isfinite(found[3]).all()
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_wave_models_hear_what_their_extractor_gives(mask, tmp_path):
+    transformers.Wav2Vec2FeatureExtractor(return_attention_mask=mask).save_pretrained(tmp_path)
+    prepare = registry.module("encoders", "wav2vec2").preparer(tmp_path, SimpleNamespace(seconds=1.0))
+    waves = [wave(0.5), wave(1.5)]
+    found, _ = prepare(waves)
+    assert found.shape == (2, 16_000)
+    heard = waves[0] if mask else np.pad(waves[0], (0, 8_000))
+    expected = (heard - heard.mean()) / np.sqrt(heard.var() + 1e-7)
+    assert np.abs(found[0, : len(expected)] - expected).max() < 3e-3
+    cut = waves[1][:16_000]
+    assert np.abs(found[1] - (cut - cut.mean()) / np.sqrt(cut.var() + 1e-7)).max() < 3e-3
