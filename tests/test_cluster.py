@@ -48,8 +48,9 @@ def told(smoke: Path, cluster: None, raw: Path, tmp_path_factory: pytest.TempPat
     matrix = {"datasets": ["stamps-image"], "methods": METHODS, "seeds": [0]}
     (folder / "cluster.yaml").write_text(yaml.safe_dump({"matrix": matrix}))
     state, lock, ours = folder / UNFINISHED / "0/state.json", folder / UNFINISHED / "0.lock", code_of(folder)
+    devices: dict[str, str] = {}
     first = begin(folder)
-    wait_until(state.exists, first, folder)
+    wait_until(state.exists, first, folder, devices)
     first.kill()
     first.wait()
     told: dict[str, Any] = {"folder": folder, "left": status(folder)}
@@ -58,11 +59,12 @@ def told(smoke: Path, cluster: None, raw: Path, tmp_path_factory: pytest.TempPat
     told["kept"] = state.exists() and not lock.exists()
     run(f"{SNAKEMAKE} --unlock", folder, **ours)
     second = begin(folder)
-    wait_until(lock.exists, second, folder)
+    wait_until(lock.exists, second, folder, devices)
     told["training"] = re.findall(r"(\d+) .*train stamps-image_full_0", status(folder))[-1]
     run(f"scancel {told['training']}", folder)
-    told["code"] = second.wait(timeout=PATIENCE)
-    return told | {"log": (folder / "run.log").read_text(), "records": records()}
+    wait_until(lambda: second.poll() is not None, None, folder, devices)
+    told |= {"code": second.returncode, "log": (folder / "run.log").read_text()}
+    return told | {"records": records(), "devices": devices}
 
 
 def code_of(folder: Path) -> dict[str, str]:
@@ -82,20 +84,28 @@ def status(folder: Path) -> str:
     return run("crossmodal-peft cluster status", folder, **code_of(folder))
 
 
-def wait_until(happened: Callable[[], bool], process: subprocess.Popen, folder: Path) -> None:
-    """Wait for something that a running workflow brings about."""
+def wait_until(
+    happened: Callable[[], bool], process: subprocess.Popen | None, folder: Path, devices: dict[str, str]
+) -> None:
+    """Wait for something that a running workflow brings about; notes which GPU each job has meanwhile."""
     until = time.monotonic() + PATIENCE
     while not happened():
-        assert process.poll() is None and time.monotonic() < until, (folder / "run.log").read_text()[-5000:]
-        time.sleep(0.1)
+        ended = process is not None and process.poll() is not None
+        assert not ended and time.monotonic() < until, (folder / "run.log").read_text()[-5000:]
+        devices |= {job["JobId"]: job["IDX"] for job in records() if "IDX" in job}
+        time.sleep(0.2)
 
 
 def records() -> list[dict[str, str]]:
-    """What Slurm knows of all jobs, with the index of the GPU that each had."""
+    """What Slurm knows of all jobs; while one runs, with the index of its GPU as IDX."""
     lines = subprocess.run(
         ["scontrol", "show", "job", "--details", "--oneliner"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    return [dict(re.findall(r"([\w:/]+)=(\S*)", line)) | {"line": line} for line in lines]
+    return [
+        dict(re.findall(r"([\w:/]+)=(\S*)", line)) | dict(re.findall(r"GRES=gpu\S*\((IDX):(\S+)\)", line))
+        for line in lines
+        if line.startswith("JobId=")
+    ]
 
 
 def test_the_cells_are_those_of_the_local_run_to_the_bit(smoke, told):
@@ -123,7 +133,7 @@ def test_a_cancelled_training_is_submitted_again_and_goes_on(told):
 def test_no_two_jobs_were_on_a_gpu_at_once(told):
     spans: dict[str, list[tuple[str, str]]] = {}
     for job in told["records"]:
-        for index in re.findall(r"GRES=gpu\S*\(IDX:(\S+)\)", job["line"]):
+        if index := told["devices"].get(job["JobId"]):
             spans.setdefault(index, []).append((job["StartTime"], job["EndTime"]))
     assert set(spans) <= {"0", "1"} and sum(map(len, spans.values())) >= len(METHODS)
     for on_one in spans.values():

@@ -47,4 +47,4 @@ def test_the_page_of_the_settings_shows_those_in_force(report, smoke):
     text = (smoke_layout(smoke).results / "pages" / "settings.html").read_text()
     overlay = yaml.safe_load((smoke / "workflow/config/smoke.yaml").read_text())
     assert f"limit: {overlay['datasets']['stamps-image']['limit']}" in text
-    assert "virtual_tokens: 16" in text  # From params.yaml.
+    assert "lora_alpha: 16" in text  # From params.yaml.
