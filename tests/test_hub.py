@@ -152,6 +152,18 @@ def test_other_weights_than_the_hub_lists_are_refused(served, tmp_path, monkeypa
     assert not (tmp_path / "again").exists()
 
 
+def test_a_model_with_code_of_its_own_leaves_nothing(served, model, tmp_path):
+    endpoint, _ = served
+    (model / "config.json").rename(tmp_path / "config.json")
+    content = json.loads((tmp_path / "config.json").read_text()) | {"auto_map": {"AutoModel": "modeling.Own"}}
+    (model / "config.json").write_text(json.dumps(content))
+    done = download(tmp_path, endpoint)
+    (tmp_path / "config.json").replace(model / "config.json")
+    assert done.returncode == 3
+    assert "auto_map names code of the model's own, which is never run" in done.stderr
+    assert list((tmp_path / "raw" / "encoders").iterdir()) == []
+
+
 def test_a_folder_of_the_user_becomes_an_encoder(model, tmp_path):
     layout = Layout.of(Paths(raw=str(tmp_path)))
     stages.download_encoder("tiny", Folder(folder=str(model)), layout)

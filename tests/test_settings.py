@@ -77,6 +77,10 @@ def test_a_mistake_is_one_line_that_names_it(key, value, parts):
     assert [part for part in parts if part not in message] == []
 
 
+def test_the_bare_word_off_is_no_boolean():
+    assert check(changed("train.trunk", yaml.safe_load("off"))).train.trunk == "off"
+
+
 def test_datasets_with_different_encoders_are_not_trained_together():
     config = changed("matrix.datasets", ["stamps-image+stamps-speech"])
     config["encoders"]["other"] = config["encoders"]["minilm-l6"]

@@ -48,8 +48,12 @@ def fetch_repository(repository: str, revision: str, folder: Path) -> None:
         listed = tree[path.name]
         if isinstance(listed, RepoFile) and listed.lfs is not None:
             verify(path, listed.lfs.sha256)
-    check(partial)
     shutil.rmtree(partial / ".cache", ignore_errors=True)
+    try:
+        check(partial)
+    except ValueError:
+        shutil.rmtree(partial)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 

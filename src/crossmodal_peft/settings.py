@@ -146,6 +146,11 @@ class Train(Strict):
         True, description="The same run gives the same bits; what has no deterministic form is reported."
     )
 
+    @field_validator("trunk", mode="before")
+    @classmethod
+    def _read_off_as_a_word(cls, trunk: Any) -> Any:
+        return "off" if trunk is False else trunk  # YAML takes the bare word for false.
+
     @model_validator(mode="after")
     def _fit_the_batch(self) -> Self:
         if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
