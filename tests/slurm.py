@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 CONFIGURATION = Path("/etc/slurm")
 DAEMONS = ("slurmd", "slurmctld", "munged")  # In the order in which they are stopped.
 SLURM = """
@@ -46,8 +48,8 @@ JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/none
 MinJobAge=3600
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 Boards=1 SocketsPerBoard=1 CoresPerSocket=2 ThreadsPerCore=1 \
-RealMemory=20000 Gres=gpu:h100:2 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} Boards=1 SocketsPerBoard=1 CoresPerSocket={cores} \
+ThreadsPerCore=1 RealMemory={memory} Gres=gpu:h100:2 State=UNKNOWN
 PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
 """
@@ -62,6 +64,8 @@ def missing() -> str:
     """Why there can be no Slurm here; empty where there can."""
     if not all(map(shutil.which, DAEMONS)):
         return "no Slurm here: apt install slurm-wlm munge"
+    if configured := [str(CONFIGURATION / name) for name in FILES if (CONFIGURATION / name).exists()]:
+        return f"a Slurm is configured here already: {', '.join(configured)}"
     return "" if os.geteuid() == 0 else "Slurm's daemons want to be started as root"
 
 
@@ -74,8 +78,11 @@ def start(folder: Path) -> None:
             parent.chmod(parent.stat().st_mode | 0o055)
     for number in (0, 1):  # Of /dev/null.
         subprocess.run(["mknod", folder / f"fakegpu{number}", "c", "1", "3"], check=True)
+    node = {"host": socket.gethostname().split(".")[0], "cores": os.cpu_count()}
+    # In MiB. A node that has less than its line says would never be idle.
+    node["memory"] = int(0.9 * psutil.virtual_memory().total / 2**20)
     for name, text in FILES.items():
-        (folder / name).write_text(text.format(folder=folder, host=socket.gethostname().split(".")[0]))
+        (folder / name).write_text(text.format(folder=folder, **node))
         CONFIGURATION.mkdir(exist_ok=True)
         (CONFIGURATION / name).unlink(missing_ok=True)
         (CONFIGURATION / name).symlink_to(folder / name)

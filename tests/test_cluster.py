@@ -32,7 +32,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if reason := slurm.missing():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("slurm") / "loop"
-    slurm.start(folder)
+    try:
+        slurm.start(folder)
+    except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        slurm.stop(folder)
+        pytest.skip(f"Slurm does not start here: {error}")
     yield
     slurm.stop(folder)
 
