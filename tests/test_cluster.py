@@ -128,7 +128,8 @@ def test_jobs_of_a_killed_snakemake_are_found_and_cancelled_with_their_state_kep
 
 
 def test_a_cancelled_training_is_submitted_again_and_goes_on(told):
-    states = {job["JobId"]: job["JobState"] for job in told["records"] if "train" in job.get("Comment", "")}
+    comment = "rule_train_wildcards_stamps-image_full_0"
+    states = {job["JobId"]: job["JobState"] for job in told["records"] if job.get("Comment") == comment}
     assert states[told["training"]] == "CANCELLED"
     again = [number for number, state in states.items() if int(number) > int(told["training"])]
     assert [states[number] for number in again] == ["COMPLETED"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from crossmodal_peft.files import require_room
 
@@ -103,5 +104,7 @@ def _extract(archive: Path, out: Path, size: int) -> None:
         with py7zr.SevenZipFile(archive, max_extract_size=size) as opened:
             opened.extractall(out)
     else:
+        # Python has the filter from 3.11.4 on; without it, the check before is all there is.
+        guard: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         with tarfile.open(archive) as opened:
-            opened.extractall(out, filter="data")
+            opened.extractall(out, **guard)

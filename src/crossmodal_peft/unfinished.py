@@ -107,9 +107,15 @@ class Unfinished:
         return content
 
     def delete(self) -> None:
-        """Delete the state: the training's results are written. `state.json` goes first."""
-        (self.folder / STATE).unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the state: the training's results are written.
+
+        It loses its name first, in one step: what a kill leaves of it is not taken for a damaged state.
+        """
+        done = Path(f"{self.folder}.done")
+        shutil.rmtree(done, ignore_errors=True)
+        if self.folder.exists():
+            self.folder.rename(done)
+        shutil.rmtree(done, ignore_errors=True)
 
 
 @contextmanager
