@@ -13,7 +13,7 @@ from tempfile import NamedTemporaryFile
 import pandas as pd
 import yaml
 
-from crossmodal_peft.hardware import hardware
+from crossmodal_peft.provenance import hardware
 
 DATASETS, METHODS = ("stamps-image", "stamps-speech"), ("frozen", "full", "lora", "prefix", "adapter")
 
