@@ -19,10 +19,11 @@ from report import describe_machine, markdown, write_section
 from training_floor import layout_of
 from training_ours import Enough, Loop, ensure_arrays, timed
 
-from crossmodal_peft import checking, stages
+from crossmodal_peft import checking
 from crossmodal_peft.encoder import build_encoder
 from crossmodal_peft.hardware import resolve_device
 from crossmodal_peft.settings import cell as cell_of
+from crossmodal_peft.stages.training import open_data
 from crossmodal_peft.towers import configure
 
 PARAMS = Path("params.yaml")
@@ -109,7 +110,7 @@ def benchmark_cell(folder: Path, changes: dict[str, object]):
 def variant(changes: dict[str, object], rounds: int, folder: Path) -> dict[str, float | str]:
     """Train with changed settings: samples/s, peak memory in MB, seconds of the first epoch."""
     cell, layout = benchmark_cell(folder, changes)
-    manifest, _ = stages.open_data(cell, layout)
+    manifest, _ = open_data(cell, layout)
     loop = Loop(cell, layout, list(manifest.loc[manifest.split == "train", "item"].unique()[:ITEMS]))
     configure(loop.towers, cell.train)
     moments: list[float] = []

@@ -20,14 +20,14 @@ import training_data
 from report import describe_machine, markdown, write_section
 from training_ours import Enough, Loop, ensure_arrays, timed
 
-from crossmodal_peft import stages
 from crossmodal_peft.embed import embed_split
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.settings import Cell, Settings
 from crossmodal_peft.settings import cell as cell_of
+from crossmodal_peft.stages.training import open_data
 
-SECONDS = 4.0  # An epoch of the floor's comparison lasts at least so long …
-ITEMS = 96  # … or has so many items, if these take longer.
+SECONDS = 4.0  # A turn of the floor's comparison lasts at least so long.
+ITEMS = 96  # Of an epoch, where encoders run; where none does, it has all of the split.
 SIZES = (1, 4, 16)
 BASE_ITEMS = 64
 
@@ -51,8 +51,10 @@ def prepare(settings: Settings, folder: Path) -> None:
 
 def compare(cell: Cell, layout: Layout, rounds: int) -> list[str]:
     """A row: samples/s of the bare loop and of ours, medians, and ours as a share, the median over pairs."""
-    manifest, _ = stages.open_data(cell, layout)
-    loop = Loop(cell, layout, list(manifest.loc[manifest.split == "train", "item"].unique()[:ITEMS]))
+    manifest, _ = open_data(cell, layout)
+    items = list(manifest.loc[manifest.split == "train", "item"].unique())
+    bare_projections = all(cell.tuning.cut(modality) == "pooled" for modality in cell.encoders)
+    loop = Loop(cell, layout, items if bare_projections else items[:ITEMS])
     batches, floor = loop.batches(), loop.floor()
     floor(batches)  # Warms up.
     passes = max(1, round(SECONDS / timed(lambda: floor(batches))))

@@ -12,13 +12,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import crossmodal_peft.train as training
-from crossmodal_peft import hardware, stages
+from crossmodal_peft import hardware
 from crossmodal_peft.checkpoint import load_towers
 from crossmodal_peft.examples import select_each
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.losses import contrastive_loss
 from crossmodal_peft.optimization import make_optimizer
 from crossmodal_peft.settings import Cell
+from crossmodal_peft.stages.data import compute_trunk, prepare_dataset
+from crossmodal_peft.stages.training import open_data
 
 EPOCHS = 1000  # What the training is told; nobody runs so many.
 
@@ -33,11 +35,11 @@ def ensure_arrays(cell: Cell, layout: Layout) -> None:
         data, folders = cell.data[dataset], layout.folders(cell.data[dataset].encoders)
         if not layout.manifest(dataset).exists():
             encoders = {modality: cell.encoders[modality] for modality in data.encoders}
-            print(stages.prepare_dataset(dataset, data, encoders, layout), flush=True)
+            print(prepare_dataset(dataset, data, encoders, layout), flush=True)
         for modality, path in arrays.items():
             if not path.exists():
                 encoder, cut = cell.encoders[modality], cell.tuning.cut(modality)
-                stages.compute_trunk(dataset, modality, cut, folders[modality], encoder, layout)
+                compute_trunk(dataset, modality, cut, folders[modality], encoder, layout)
 
 
 class Loop:
@@ -49,7 +51,7 @@ class Loop:
         device = hardware.resolve_device()
         kernel = hardware.resolve_kernel(cell.train.kernel, device)
         self.cell = cell.model_copy(update={"train": cell.train.model_copy(update={"epochs": EPOCHS})})
-        self.manifest, self.activations = stages.open_data(cell, layout)
+        self.manifest, self.activations = open_data(cell, layout)
         if items is not None:
             self.manifest = only(self.manifest, items)
         self.examples = select_each(self.manifest, "train", self.activations)

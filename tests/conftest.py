@@ -26,20 +26,18 @@ ARCHITECTURES = {
 }
 
 
-# Files whose tests share a long fixture: one process runs them all and makes it once. These begin first.
-TOGETHER = {
-    "smoke": ["cluster", "workflow", "demo", "report", "search", "cli", "notebook"],
-    "project": ["dvc", "dvc_remote"],
-}
-GROUPS = {f"test_{name}.py": group for group, names in TOGETHER.items() for name in names}
+# Files that take long begin first, in this order. (The first of them makes what `smoke` copies.)
+FIRST = [f"test_{name}.py" for name in ("cluster", "dvc", "dvc_remote", "resume", "workflow", "processes")]
+# Shares a long fixture with that of another file: one process runs both.
+WITH = {"test_dvc_remote.py": "test_dvc.py"}
 
 
 class ByFile(LoadScopeScheduling):
-    """Gives each process whole files of tests, and those of a group together."""
+    """Gives each process whole files of tests."""
 
     def _split_scope(self, nodeid: str) -> str:
         name = nodeid.split("::")[0].split("/")[-1]
-        return GROUPS.get(name, name)
+        return WITH.get(name, name)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
@@ -48,8 +46,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the long groups begin first."""
-    items.sort(key=lambda item: item.path.name not in GROUPS)
+    """Let the long files begin first."""
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture
@@ -85,7 +83,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "encoders/whisper-tiny-en",
         )
     )
-    with FileLock(tmp_path_factory.getbasetemp().parent / "raw.lock"):  # Two test processes share it.
+    with FileLock(shared(tmp_path_factory) / "raw.lock"):
         run(f"snakemake --nolock {receipts}", REPOSITORY)
     return REPOSITORY / "data" / "raw"
 
@@ -132,10 +130,26 @@ def snakemake(folder: Path, arguments: str = "") -> str:
 
 @pytest.fixture(scope="session")
 def smoke(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the smoke workflow ran to its end; whatever tests change in it, they run again."""
-    folder = copy_repository(raw, tmp_path_factory.mktemp("smoke"))
-    snakemake(folder)
+    """A folder in which the smoke workflow ran to its end; whatever tests change in it, they run again.
+
+    It runs once in a test run; every process has a copy, with the times of the files, to change.
+    """
+    made = shared(tmp_path_factory) / "smoke-run"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            partial = made.with_suffix(".partial")
+            partial.mkdir()
+            snakemake(copy_repository(raw, partial))
+            partial.rename(made)
+    folder = tmp_path_factory.mktemp("smoke")
+    run(f"cp -a {made}/. {folder}", made)
     return folder
+
+
+def shared(factory: pytest.TempPathFactory) -> Path:
+    """The folder that the processes of one test run have in common."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 def smoke_layout(folder: Path) -> Layout:

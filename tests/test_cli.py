@@ -10,11 +10,11 @@ import pytest
 from conftest import REPOSITORY
 from typer.testing import CliRunner
 
-from crossmodal_peft import stages
 from crossmodal_peft.arguments import paths_of
 from crossmodal_peft.checking import load
 from crossmodal_peft.cli import app
 from crossmodal_peft.settings import cell
+from crossmodal_peft.stages import data, training
 
 PEOPLE = ["compare", "evaluate", "demo", "index", "merge", "report", "score", "search"]
 
@@ -82,8 +82,8 @@ def test_failures_of_training_and_of_data_have_codes_of_their_own(monkeypatch, e
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(stages, "train_cell", fail)
-    monkeypatch.setattr(stages, "download_dataset", fail)
+    monkeypatch.setattr(training, "train_cell", fail)
+    monkeypatch.setattr(data, "download_dataset", fail)
     settings = cell(load(REPOSITORY / "params.yaml"), "stamps-image", "frozen", 0).model_dump_json()
     arguments = ["--settings", settings] if command == "train" else ["stamps", "stamps"]
     text = call(command, *arguments, exit_code=code)

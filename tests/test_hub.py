@@ -18,10 +18,11 @@ from conftest import copy_repository, run
 from tiny import encoder_of, inputs_of
 from transformers import CLIPImageProcessor, Wav2Vec2FeatureExtractor
 
-from crossmodal_peft import hub, stages
+from crossmodal_peft import hub
 from crossmodal_peft.encoder import load_encoder
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.settings import Folder, Paths
+from crossmodal_peft.stages.data import check_receipt, download_encoder
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -120,7 +121,7 @@ def test_a_model_of_the_hub_is_fetched_without_code_and_pickles(served, model, t
     assert {path.name for path in folder.iterdir()} == {*names, "source.json"}
     receipt = json.loads((folder / "source.json").read_text())
     assert (receipt["source"], receipt["revision"]) == ("tiny/roberta", REVISION)
-    stages.check_receipt(folder)
+    check_receipt(folder)
     inputs = inputs_of("roberta")
     expected = encoder_of("roberta")(*inputs, "input")
     assert torch.equal(load_encoder(folder, "bert", "mean", "eager")(*inputs, "input"), expected)
@@ -166,9 +167,9 @@ def test_a_model_with_code_of_its_own_leaves_nothing(served, model, tmp_path):
 
 def test_a_folder_of_the_user_becomes_an_encoder(model, tmp_path):
     layout = Layout.of(Paths(raw=str(tmp_path)))
-    stages.download_encoder("tiny", Folder(folder=str(model)), layout)
+    download_encoder("tiny", Folder(folder=str(model)), layout)
     folder = layout.encoder("tiny")
-    stages.check_receipt(folder)
+    check_receipt(folder)
     assert "pytorch_model.bin" not in {path.name for path in folder.iterdir()}
     inputs = inputs_of("roberta")
     expected = encoder_of("roberta")(*inputs, "input")
@@ -228,7 +229,7 @@ def test_folders_of_other_families_are_prepared_trained_and_evaluated(tmp_path, 
     encoder_of("wav2vec2").model.save_pretrained(mine / "audio")
     Wav2Vec2FeatureExtractor().save_pretrained(mine / "audio")
     for modality in ("text", "image", "audio"):
-        stages.download_encoder(f"tiny-{modality}", Folder(folder=str(mine / modality)), layout)
+        download_encoder(f"tiny-{modality}", Folder(folder=str(mine / modality)), layout)
     sides = ["train"] * 4 + ["validation"] * 2 + ["test"] * 3
     table = [{"id": i, "split": side, "caption": f"{i}"} for i, side in enumerate(sides)]
     for row in table:

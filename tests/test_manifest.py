@@ -170,7 +170,7 @@ def test_a_changed_table_gives_another_receipt(media, tmp_path):
     layout, receipts = tiny_data.layout_in(tmp_path), set()
     for table in (rows(), rows(8)):
         data = settings_of(write(media, table, "changing.csv"))
-        tiny_data.stages.download_dataset(data.source, data.kind, data.origin, layout)
+        tiny_data.data_stages.download_dataset(data.source, data.kind, data.origin, layout)
         receipts.add((layout.dataset(data.source) / "source.json").read_text())
     assert len(receipts) == 2
 

@@ -13,7 +13,7 @@ from crossmodal_peft.checkpoint import open_checkpoint
 from crossmodal_peft.encoder import load_encoder
 from crossmodal_peft.exploration import weight_changes
 from crossmodal_peft.export import merge
-from crossmodal_peft.stages import read_cell
+from crossmodal_peft.stages.evaluation import read_cell
 
 NOTEBOOK = REPOSITORY / "notebooks" / "exploration.ipynb"
 

@@ -22,7 +22,7 @@ from crossmodal_peft.failures import DATA
 from crossmodal_peft.keeping import Keeper
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.settings import Cell
-from crossmodal_peft.stages import open_data
+from crossmodal_peft.stages.training import open_data
 from crossmodal_peft.state import Run, State, capture, put_back
 from crossmodal_peft.train import epoch_steps, finish_epoch, start, train
 from crossmodal_peft.unfinished import STATE, Unfinished, claimed

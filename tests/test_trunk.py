@@ -15,7 +15,7 @@ from crossmodal_peft.encoder import load_encoder
 from crossmodal_peft.examples import read_manifest
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.settings import Cell
-from crossmodal_peft.stages import open_data
+from crossmodal_peft.stages.training import open_data
 from crossmodal_peft.train import train
 from crossmodal_peft.trunk import compute_trunk
 

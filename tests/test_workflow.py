@@ -21,7 +21,7 @@ from crossmodal_peft.galleries import load_galleries
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.methods.frozen import Settings as Frozen
 from crossmodal_peft.settings import Paths
-from crossmodal_peft.stages import embed_cell, merge_cell, read_cell, score_split
+from crossmodal_peft.stages.evaluation import embed_cell, merge_cell, read_cell, score_split
 from crossmodal_peft.towers import build_towers
 
 CELLS = 10

@@ -16,13 +16,14 @@ from tokenizers import ByteLevelBPETokenizer
 from tokenizers.processors import RobertaProcessing
 from transformers import ASTFeatureExtractor, PreTrainedTokenizerFast, ViTImageProcessor
 
-from crossmodal_peft import stages
 from crossmodal_peft.download import sha256
 from crossmodal_peft.encoder import build_encoder
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.records import write_json
 from crossmodal_peft.schema import DatasetSettings
 from crossmodal_peft.settings import Cell, Live, Settings
+from crossmodal_peft.stages import data as data_stages
+from crossmodal_peft.stages import evaluation, training
 
 ENCODERS: dict[str, dict[str, Any]] = {
     "text": {"family": "bert", "pooling": "mean", "max_tokens": 16},
@@ -90,9 +91,9 @@ def dataset(**block: Any) -> DatasetSettings:
 
 def prepare(data: DatasetSettings, layout: Layout) -> tuple[str, pd.DataFrame]:
     """Download and prepare as the workflow does; returns the stage's line and the manifest."""
-    stages.download_dataset(data.source, data.kind, data.origin, layout)
+    data_stages.download_dataset(data.source, data.kind, data.origin, layout)
     encoders = make_cell(data).encoders
-    line = stages.prepare_dataset("tiny", data, encoders, layout)
+    line = data_stages.prepare_dataset("tiny", data, encoders, layout)
     return line, pd.read_parquet(layout.manifest("tiny"))
 
 
@@ -115,6 +116,6 @@ def make_cell(data: DatasetSettings) -> Cell:
 def train(data: DatasetSettings, layout: Layout) -> dict[str, Any]:
     """Train one epoch and evaluate; returns the record."""
     cell = make_cell(data)
-    stages.train_cell(cell, layout, Live())
-    stages.record_cell(cell.name, [1, 5, 10], layout)
+    training.train_cell(cell, layout, Live())
+    evaluation.record_cell(cell.name, [1, 5, 10], layout)
     return yaml.safe_load((layout.run(cell.name) / "record.json").read_text())

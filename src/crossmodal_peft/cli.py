@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crossmodal_peft import cli_stages, cluster, stages
+from crossmodal_peft import cli_stages, cluster
 from crossmodal_peft.arguments import (
     DEFAULT_PATHS,
     CellName,
@@ -21,6 +21,7 @@ from crossmodal_peft.arguments import (
 )
 from crossmodal_peft.failures import EXIT_CODES, OneLineFailures
 from crossmodal_peft.records import CELL_FILE
+from crossmodal_peft.stages import evaluation
 
 app = typer.Typer(
     cls=OneLineFailures, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES
@@ -53,7 +54,7 @@ def evaluate(
 
     crossmodal-peft evaluate stamps-image/lora/0 --split validation
     """
-    _show(stages.score_split(_name(cell), split, ks_of(ks), layout_of(paths)), out)
+    _show(evaluation.score_split(_name(cell), split, ks_of(ks), layout_of(paths)), out)
 
 
 @app.command()
@@ -71,7 +72,9 @@ def compare(
     from crossmodal_peft.comparison import COMPARED, compare_cells
 
     layout = layout_of(paths)
-    table = compare_cells({cell: stages.score_split(_name(cell), split, ks_of(ks), layout) for cell in cells})
+    table = compare_cells(
+        {cell: evaluation.score_split(_name(cell), split, ks_of(ks), layout) for cell in cells}
+    )
     print(f"{table.to_markdown(index=False, floatfmt='.3f')}\n\n{COMPARED}")
     if out:
         table.to_csv(out, index=False)
@@ -195,7 +198,7 @@ def merge(
 
     crossmodal-peft merge stamps-image/lora/0 merged/
     """
-    stages.merge_cell(cell, out, layout_of(paths))
+    evaluation.merge_cell(cell, out, layout_of(paths))
 
 
 app.add_typer(cluster.app, name="cluster")

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter
 
-from crossmodal_peft import stages
 from crossmodal_peft.arguments import DEFAULT_PATHS, Ks, PathsOption, ks_of, layout_of
 from crossmodal_peft.settings import AnyEncoder, Cell, Live, Settings, Source
+from crossmodal_peft.stages import data, evaluation, tables, training
 
 app = typer.Typer()
 PANEL = "Stages (Snakemake calls them)"
@@ -22,23 +22,23 @@ def download_dataset(
     source: str, kind: str, settings: SettingsJson = "{}", paths: PathsOption = DEFAULT_PATHS
 ) -> None:
     """Fetch or find a dataset's files."""
-    stages.download_dataset(source, kind, json.loads(settings), layout_of(paths))
+    data.download_dataset(source, kind, json.loads(settings), layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def download_encoder(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Fetch an encoder's weights and write a Hugging Face folder."""
     source: Any = TypeAdapter(Source).validate_json(settings)
-    stages.download_encoder(name, source, layout_of(paths))
+    data.download_encoder(name, source, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def prepare(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Decode a dataset into memory-mapped arrays and a manifest."""
     content = json.loads(settings)
-    data = _field("datasets", {name: content["data"]})[name]
+    dataset = _field("datasets", {name: content["data"]})[name]
     encoders = _field("encoders", content["encoders"])
-    print(stages.prepare_dataset(name, data, encoders, layout_of(paths)), flush=True)
+    print(data.prepare_dataset(name, dataset, encoders, layout_of(paths)), flush=True)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -53,7 +53,7 @@ def trunk(
     """Compute activations of a frozen trunk at a cut."""
     layout = layout_of(paths)
     checked: Any = TypeAdapter(AnyEncoder).validate_json(settings)
-    stages.compute_trunk(dataset, modality, cut, layout.encoder(encoder), checked, layout)
+    data.compute_trunk(dataset, modality, cut, layout.encoder(encoder), checked, layout)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -76,19 +76,19 @@ def train(
         processes.launch([sys.executable, "-m", "crossmodal_peft.cli", *sys.argv[1:]], cell.train.processes)
         return
     with processes.group(cell.train.processes):
-        stages.train_cell(cell, layout_of(paths), Live.model_validate_json(live), bar)
+        training.train_cell(cell, layout_of(paths), Live.model_validate_json(live), bar)
 
 
 @app.command(rich_help_panel=PANEL)
 def record(cell: str, ks: Ks = "1,5,10", paths: PathsOption = DEFAULT_PATHS) -> None:
     """Score a trained cell (dataset/method/seed) on the test split and write its record."""
-    stages.record_cell(cell, ks_of(ks), layout_of(paths))
+    evaluation.record_cell(cell, ks_of(ks), layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def compare_all(query_files: list[Path], paths: PathsOption = DEFAULT_PATHS) -> None:
     """Write intervals.csv, significance.csv and hardest.csv from the queries.parquet files of all cells."""
-    stages.compare_all(query_files, layout_of(paths))
+    evaluation.compare_all(query_files, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -102,7 +102,7 @@ def aggregate(records: list[Path], paths: PathsOption = DEFAULT_PATHS) -> None:
 @app.command(rich_help_panel=PANEL)
 def overview(paths: PathsOption = DEFAULT_PATHS) -> None:
     """Write overview.csv and metrics/, recall and costs of each method, from the aggregated results."""
-    stages.write_overview(layout_of(paths))
+    tables.write_overview(layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -122,19 +122,19 @@ def count(settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
 @app.command(rich_help_panel=PANEL)
 def table(name: str, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Render one table as CSV, Markdown and LaTeX."""
-    stages.write_table(name, layout_of(paths))
+    tables.write_table(name, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def plot(name: str, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Render one plot as PNG and SVG."""
-    stages.write_plot(name, layout_of(paths))
+    tables.write_plot(name, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def summary(paths: PathsOption = DEFAULT_PATHS) -> None:
     """Say in words what the aggregated results show: summary.md."""
-    stages.write_summary(layout_of(paths))
+    tables.write_summary(layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)

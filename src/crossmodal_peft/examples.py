@@ -106,7 +106,7 @@ def open_activations(path: Path, manifest: pd.DataFrame, modality: str, cut: str
     """Map a modality's array at a cut; only text has padding, and pooled vectors have none."""
     rows = manifest[manifest.modality == modality].sort_values("row")
     masked = cut != "pooled" and (rows["length"] >= 0).all()
-    array = np.load(path, mmap_mode="r")
+    array = np.asarray(np.load(path, mmap_mode="r"))  # Mapped still, without the class's slower indexing.
     if len(array) < len(rows):
         raise ValueError(f"{path}: {len(array)} rows, the manifest has {len(rows)}")
     return Activations(array, rows["length"].to_numpy() if masked else None)

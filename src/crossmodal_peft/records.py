@@ -11,7 +11,8 @@ from crossmodal_peft.settings import Cell
 
 CELL_FILE = "cell.json"
 WEIGHTS = "weights.safetensors"
-EMBEDDINGS = "embeddings.safetensors"  # Of validation and test, as training left them.
+EMBEDDINGS = "embeddings.safetensors"
+EMBEDDED_SPLITS = ("validation", "test")  # Training leaves their embeddings.
 
 
 class CellFile(Strict):

@@ -18,8 +18,8 @@ from crossmodal_peft import untrusted
 from crossmodal_peft.download import sha256
 from crossmodal_peft.files import whole
 from crossmodal_peft.layout import Layout
-from crossmodal_peft.records import write_json
-from crossmodal_peft.stages import EMBEDDED_SPLITS, galleries_of, read_cell
+from crossmodal_peft.records import EMBEDDED_SPLITS, write_json
+from crossmodal_peft.stages.evaluation import galleries_of, read_cell
 
 if TYPE_CHECKING:
     from crossmodal_peft.galleries import Gallery

@@ -10,12 +10,13 @@ import pandas as pd
 import streamlit as st
 from PIL import ImageOps
 
-from crossmodal_peft import registry, search, stages
+from crossmodal_peft import registry, search
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.records import CELL_FILE, CellFile
 from crossmodal_peft.schema import DatasetSettings
 from crossmodal_peft.settings import Cell, Paths
 from crossmodal_peft.sound import SAMPLE_RATE
+from crossmodal_peft.stages.data import dataset_root
 
 THUMBNAIL = 320  # pixels; sharp on a dense screen
 
@@ -99,7 +100,7 @@ def frame(name: str) -> pd.DataFrame | None:
 @st.cache_resource(show_spinner="Unpacking the dataset …")
 def _media(source: str, _data: DatasetSettings) -> Path:
     """Folder under which the files of a dataset's source stand."""
-    return stages.dataset_root(_data, layout())
+    return dataset_root(_data, layout())
 
 
 @st.cache_resource(show_spinner="Opening the index …", max_entries=32)
