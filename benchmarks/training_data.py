@@ -48,7 +48,7 @@ def prepare_job(settings: Settings, folder: Path, steps: int) -> dict:
     data = settings.datasets[DATASET]
     folders = layout.folders(data.encoders)
     image, text = (settings.encoders[data.encoders[m]] for m in ("image", "text"))
-    items = first_of_each_caption(layout, steps)
+    items = items_of_epoch(layout, steps)
     job = {
         "folder": str(folder),
         "layout": [str(path) for path in (layout.raw, layout.prepared, layout.checkpoints, layout.results)],
@@ -81,12 +81,12 @@ def prepare_job(settings: Settings, folder: Path, steps: int) -> dict:
     return job
 
 
-def first_of_each_caption(layout: Layout, steps: int):
-    """As many training items as an epoch has, no caption twice: tools differ in how they treat equal ones."""
+def items_of_epoch(layout: Layout, steps: int):
+    """Training items by chance, as many as an epoch has; no caption twice, which tools treat differently."""
     manifest = read_manifest(layout.manifest(DATASET))
     train = manifest[manifest.split == "train"].drop_duplicates(["label", "modality"])
     text, image = (train[train.modality == m].set_index("item") for m in ("text", "image"))
-    items = text.join(image, rsuffix="_image").head(BATCH * steps).reset_index()
+    items = text.join(image, rsuffix="_image").sample(BATCH * steps, random_state=0).reset_index()
     return items.rename(columns={"source": "caption", "source_image": "picture"})
 
 

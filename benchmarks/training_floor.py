@@ -52,9 +52,9 @@ def prepare(settings: Settings, folder: Path) -> None:
 def compare(cell: Cell, layout: Layout, rounds: int) -> list[str]:
     """A row: samples/s of the bare loop and of ours, medians, and ours as a share, the median over pairs."""
     manifest, _ = open_data(cell, layout)
-    items = list(manifest.loc[manifest.split == "train", "item"].unique())
+    items = manifest.loc[manifest.split == "train", "item"].drop_duplicates()
     bare_projections = all(cell.tuning.cut(modality) == "pooled" for modality in cell.encoders)
-    loop = Loop(cell, layout, items if bare_projections else items[:ITEMS])
+    loop = Loop(cell, layout, list(items if bare_projections else items.sample(ITEMS, random_state=0)))
     batches, floor = loop.batches(), loop.floor()
     floor(batches)  # Warms up.
     passes = max(1, round(SECONDS / timed(lambda: floor(batches))))

@@ -1,10 +1,14 @@
 """Claims about the training step: what saves memory changes no gradient."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import METHODS, batch_of, method, plain_gradients, trio_of
 from torch import Tensor
 
+from crossmodal_peft import lengths
 from crossmodal_peft.step import add_gradients, embed
 from crossmodal_peft.towers import Towers
 
@@ -37,6 +41,37 @@ def test_micro_batches_and_checkpointing_give_the_gradients_of_the_plain_step(na
         tower.encoder.checkpointing = True
     check_close(gradients(towers, trio), expected)
     check_close(gradients(towers, trio, 3), expected)
+
+
+@pytest.mark.parametrize("name", ["full", "lora", "prefix", "houlsby"])
+def test_parts_of_similar_length_give_the_gradients_of_the_whole(name, monkeypatch):
+    towers = trio_of(method(name), TRIOS[0])
+    expected = gradients(towers, TRIOS[0])
+    monkeypatch.setitem(lengths.WORTHWHILE, "cpu", 2)
+    widths = []
+    towers.towers["text"].register_forward_pre_hook(lambda _, inputs: widths.append(inputs[0].shape[1]))
+    check_close(gradients(towers, TRIOS[0]), expected)
+    assert len(widths) > 2 and widths == sorted(widths)
+
+
+def test_items_are_parted_where_that_saves_most_padding():
+    # 3 short items save 3 x 6 tokens; of these the first saves 1, of the others none is worth 2.
+    assert lengths.part_sizes(np.array([2, 3, 3, 9, 9]), 2) == [3, 2]
+    assert lengths.part_sizes(np.array([2, 3, 3, 9, 9]), 1) == [1, 2, 2]
+    assert lengths.part_sizes(np.array([2, 3, 3, 9, 9]), 19) == [5]
+    assert lengths.part_sizes(np.array([4]), 1) == [1]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1), st.integers(1, 200))
+def test_parts_hold_every_item_and_come_back_in_order(items, worthwhile):
+    found = torch.tensor(items)
+    inputs = torch.arange(len(items))[:, None].repeat(1, 50), found
+    sizes = lengths.part_sizes(np.sort(items), worthwhile)
+    order = list(lengths.by_length(inputs).split(sizes))
+    chunks = [lengths.rows(inputs, part) for part in order]
+    assert all(tokens.shape[1] == own.max() for tokens, own in chunks)
+    back = lengths.joined([tokens[:, :1] for tokens, _ in chunks], order)
+    assert back.flatten().tolist() == list(range(len(items)))
 
 
 def test_micro_batches_are_embedded_again_with_the_same_dropout(monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from crossmodal_peft import lengths
 from crossmodal_peft.examples import Activations
 from crossmodal_peft.galleries import Gallery, gallery_rows
 from crossmodal_peft.towers import Towers
@@ -27,8 +28,10 @@ def embed_split(
         chunks = []
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             for rows in np.split(part.row.to_numpy(), range(BATCH, len(part), BATCH)):
-                inputs, lengths = source.batch(rows)
-                chunks.append(towers.embed(modality, inputs, lengths).cpu())
+                inputs = source.batch(rows)
+                items = lengths.parts(inputs, device)
+                found = [towers.embed(modality, *lengths.rows(inputs, part)).cpu() for part in items]
+                chunks.append(lengths.joined(found, items))
         return Gallery(torch.cat(chunks), part.label.to_numpy(), part.index.to_numpy())
 
     return {

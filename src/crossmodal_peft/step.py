@@ -7,11 +7,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from crossmodal_peft import processes
+from crossmodal_peft.lengths import Inputs, by_length, joined, parts, rows
 from crossmodal_peft.losses import contrastive_loss
 from crossmodal_peft.settings import Train
 from crossmodal_peft.towers import Towers
-
-Inputs = tuple[Tensor, Tensor | None]  # Activations (items, …) at a tower's cut; lengths (items,) or None.
 
 
 def train_step(
@@ -65,7 +64,7 @@ def embed(
 
     Micro-batches keep nothing but embeddings: when their gradients are known, in the backward pass, each is
     embedded again, with the same random numbers, and propagates them (GradCache, Gao et al. 2021,
-    2101.06983). They are formed by length, so that each is padded to the longest of its own items only.
+    2101.06983). Items are embedded with others of their length, and padded to the longest of these only.
     """
     device = towers.logit_scale.device
 
@@ -74,29 +73,16 @@ def embed(
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             return towers.embed(modality, activations, lengths)
 
-    activations, lengths = inputs
-    if micro_batch is None or len(activations) <= micro_batch:
-        return forward(activations, lengths)
-    parts = by_length(inputs).split(micro_batch)
+    items = parts(inputs, device) if micro_batch is None else list(by_length(inputs).split(micro_batch))
+    if len(items) == 1:
+        return forward(*inputs)
+    chunks = [rows(inputs, part) for part in items]
+    if micro_batch is None:
+        return joined([forward(*chunk) for chunk in chunks], items)
     # On the device already: the random state of no other one is restored.
-    chunks = [
-        checkpoint(forward, *_moved(_rows(inputs, part), device), use_reentrant=False) for part in parts
-    ]
-    return torch.cat(chunks)[torch.cat(parts).argsort().to(device)]
-
-
-def by_length(inputs: Inputs) -> Tensor:
-    """Item numbers (items,), short items first; items without lengths keep their order."""
-    activations, lengths = inputs
-    return torch.arange(len(activations)) if lengths is None else lengths.argsort(stable=True)
-
-
-def _rows(inputs: Inputs, rows: Tensor) -> Inputs:
-    """Some of the items, cut to the longest of them."""
-    activations, lengths = inputs
-    if lengths is None:
-        return activations[rows], None
-    return activations[rows, : lengths[rows].max()], lengths[rows]
+    return joined(
+        [checkpoint(forward, *_moved(chunk, device), use_reentrant=False) for chunk in chunks], items
+    )
 
 
 def _moved(inputs: Inputs, device: torch.device) -> Inputs:

@@ -33,6 +33,8 @@ def compute_trunk(
     """
     source = open_activations(inputs, manifest, encoder.family.MODALITY, "input")
     rows = np.sort(manifest.loc[manifest.modality == encoder.family.MODALITY, "row"].to_numpy())
+    if source.lengths is not None:  # Batches of items alike have little padding.
+        rows = rows[np.argsort(source.lengths[rows], kind="stable")]
     kind = np.float32 if cut == "pooled" else TYPES[precision]
     with whole(out) as path:
         array: Any = None

@@ -28,6 +28,7 @@ rule train:
             "losses",
             "towers",
             "embed",
+            "lengths",
             "examples",
             "galleries",
             "checkpoint",
