@@ -29,6 +29,16 @@ WAVE = {
     **SIZE,
 }
 LARGE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}  # As the large models have it.
+CLAP = {  # Two stages: the last two layers have widths 16 and 32, and the second's windows are shifted.
+    "patch_embeds_hidden_size": 16,
+    "hidden_size": 32,
+    "depths": [2, 1],
+    "num_attention_heads": [2, 4],
+    "window_size": 4,
+    "spec_size": 32,
+    "num_mel_bins": 16,
+    "mlp_ratio": 2.0,
+}
 # Model type → (family, pooling, modality, configuration).
 ENCODERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "bert": ("bert", "mean", "text", {"model_type": "bert", **TEXT}),
@@ -41,6 +51,7 @@ ENCODERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "siglip": ("clip", "mean", "image", {"model_type": "siglip", "image_size": 16, "patch_size": 8, **SIZE}),
     "wav2vec2": ("wav2vec2", "mean", "audio", {"model_type": "wav2vec2", **WAVE}),
     "hubert": ("wav2vec2", "mean", "audio", {"model_type": "hubert", **LARGE, **WAVE}),
+    "clap": ("clap", "mean", "audio", CLAP),
 }
 SHAPES = {
     "vit": (3, 16, 16),
@@ -49,6 +60,7 @@ SHAPES = {
     "whisper": (8, 40),
     **dict.fromkeys(["clip", "siglip"], (3, 16, 16)),
     **dict.fromkeys(["wav2vec2", "hubert"], (320,)),
+    "clap": (64, 16),
 }
 
 ALL_ROLES = ["query", "key", "value", "attention_output", "feed_forward_in", "feed_forward_out"]
@@ -109,8 +121,8 @@ def encoder_of(model_type: str, kernel: Kernel = "eager") -> Encoder:
     torch.manual_seed(0)
     family, pooling, _, architecture = ENCODERS[model_type]
     encoder = build_encoder(family, pooling, architecture, kernel).eval()
-    for parameter in encoder.parameters():
-        if parameter.ndim == 1:
+    for name, parameter in encoder.named_parameters():
+        if parameter.ndim == 1 or name.endswith("position_bias_table"):
             parameter.data += 0.1 * torch.randn_like(parameter)
     return encoder
 

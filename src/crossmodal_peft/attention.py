@@ -25,14 +25,17 @@ def attend_eager(
 ) -> tuple[Tensor, None]:
     """softmax(Q·Kᵀ·scaling)·V as plain products. Q, K, V: (batch, heads, tokens, head width).
 
-    `attention_mask` is boolean (batch, 1, 1, tokens), true where a key may be attended to. Returns
-    (batch, tokens, heads, head width), as transformers expects.
+    `attention_mask` is boolean (batch, 1, 1, tokens), true where a key may be attended to, or floats that are
+    added to the scores (batch, heads, tokens, tokens). Returns (batch, tokens, heads, head width), as
+    transformers expects.
     """
     key, value, mask = prepend_prefix(module, key, value, attention_mask)
     scaling = options.get("scaling") or query.shape[-1] ** -0.5
     scores = query @ key.transpose(2, 3) * scaling
-    if mask is not None:
+    if mask is not None and mask.dtype == torch.bool:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    elif mask is not None:
+        scores = scores + mask
     weights = F.dropout(scores.softmax(-1), options.get("dropout", 0.0), module.training)
     return (weights.to(value.dtype) @ value).transpose(1, 2).contiguous(), None
 
@@ -57,8 +60,8 @@ def prepend_prefix(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Put the module's learned keys and values, if it has any, before the sequence's own.
 
-    `module.prefix()` gives both, each (virtual tokens, width). The mask grows by as many true entries: every
-    token attends to the prefix, whatever is padding.
+    `module.prefix()` gives both, each (virtual tokens, width). The mask grows by as many true entries, or by
+    zeros where it is added: every token attends to the prefix, whatever is padding.
     """
     if not hasattr(module, "prefix"):
         return key, value, mask
@@ -70,9 +73,10 @@ def prepend_prefix(
         return torch.cat([prefix.expand(batch, -1, -1, -1), sequence], dim=2)
 
     if mask is not None:
-        mask = F.pad(mask, (len(prefix_key), 0), value=True)
+        mask = F.pad(mask, (len(prefix_key), 0), value=mask.dtype == torch.bool)
     return prepend(prefix_key, key), prepend(prefix_value, value), mask
 
 
-AttentionInterface.register("crossmodal_eager", attend_eager)
-AttentionInterface.register("crossmodal_sdpa", attend_sdpa)
+KERNELS = {"crossmodal_eager": attend_eager, "crossmodal_sdpa": attend_sdpa}
+for name, attend in KERNELS.items():
+    AttentionInterface.register(name, attend)

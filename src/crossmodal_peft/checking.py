@@ -24,13 +24,6 @@ from crossmodal_peft.settings import (
     parts,
 )
 
-# Families that people will look for, and why they are not there.
-UNFIT = {
-    "clap": "its audio encoder, HTSAT, is a Swin transformer: no layers of one width, attention in windows; "
-    "ast, whisper and wav2vec2 embed sound",
-    "wavlm": "its gated relative positions leave no place for a common attention; see wav2vec2",
-}
-
 
 def load(path: Path) -> Settings:
     """Read and check a params.yaml.
@@ -65,13 +58,12 @@ def _mistakes(settings: Settings) -> Iterator[str]:
         yield from _dataset_mistakes(dataset, settings)
     for name, encoder in settings.encoders.items():
         families = registry.names("encoders")
-        if encoder.family in UNFIT:
-            yield f"encoders.{name}.family: {encoder.family!r} does not fit: {UNFIT[encoder.family]}"
-        elif encoder.family not in families:
+        if encoder.family not in families:
             yield f"encoders.{name}.family: {encoder.family!r} is none of: {', '.join(families)}"
-        if encoder.family == "dinov2" and isinstance(encoder, ImageEncoder) and encoder.image_size is None:
-            yield f"encoders.{name}.image_size: missing; pictures are padded to this size, for example 224"
         source = encoder.source
+        sized = not isinstance(encoder, ImageEncoder) or encoder.image_size is not None
+        if encoder.family == "dinov2" and isinstance(source, Carrier) and not sized:
+            yield f"encoders.{name}.image_size: missing; pictures are padded to this size, for example 224"
         if isinstance(source, Carrier) and source.converter not in registry.names("carriers"):
             yield f"encoders.{name}.source.converter: {source.converter!r} is no module in carriers/"
     for name, dataset in settings.datasets.items():
@@ -94,6 +86,7 @@ def _mistakes(settings: Settings) -> Iterator[str]:
     for name, tuning in settings.methods.items():
         if tuning.budget is not None and _sets_size(tuning):
             yield f"methods.{name}.budget: takes the place of {tuning.size_key}; give one of the two"
+    yield from _unfit(settings)
     if settings.sweep.seed in settings.matrix.seeds:
         yield f"sweep.seed: {settings.sweep.seed} is in matrix.seeds; tune on a seed that is not reported"
 
@@ -114,6 +107,23 @@ def _dataset_mistakes(dataset: str, settings: Settings) -> Iterator[str]:
                 )
     if len(set(parts(dataset))) < len(parts(dataset)):
         yield f"matrix.datasets: {dataset!r}: names a dataset twice"
+
+
+def _unfit(settings: Settings) -> Iterator[str]:
+    """Which methods of the matrix cannot act on which of its encoders."""
+    trained = {part for dataset in settings.matrix.datasets for part in parts(dataset)}
+    blocks = [data.encoders for name, data in settings.datasets.items() if name in trained]
+    used = sorted({pair for block in blocks for pair in block.items() if pair[1] in settings.encoders})
+    for method in [name for name in settings.matrix.methods if name in settings.methods]:
+        tuning = settings.methods[method]
+        unfit = getattr(registry.module("methods", tuning.kind), "UNFIT", {})
+        for modality, encoder in used:
+            family = settings.encoders[encoder].family
+            if family in unfit and tuning.reach(modality) is not None:
+                yield (
+                    f"matrix.methods: {method!r} does not fit the encoder {encoder!r}: {unfit[family]}; "
+                    f"leave it out, or give methods.{method}.modalities the others"
+                )
 
 
 def _sets_size(tuning: Any) -> bool:

@@ -26,9 +26,10 @@ Memory = tuple[Callable[[], dict[str, Tensor]], Callable[[dict[str, Tensor]], No
 class Encoder(nn.Module):
     """One Hugging Face model with its family's way to embed inputs, name modules and run a layer.
 
-    Attributes: `model`, `family` (a module of `encoders/`), `depth` (layers), `width` (of a token),
-    `output_width` (of the pooled vector); `checkpointing`: whether gradients are computed from the inputs of
-    layers alone, each layer run again in the backward pass. A method's `attach` may fill the others:
+    Attributes: `model`, `family` (a module of `encoders/`), `layers`, `layer_names` (in the model), `depth`
+    (layers), `width` (of a token after the last), `output_width` (of the pooled vector); `checkpointing`:
+    whether gradients are computed from the inputs of layers alone, each layer run again in the backward pass.
+    A method's `attach` may fill the others:
 
     - `prompts`: learned tokens (tokens, width) by layer index, in front of the sequence from this layer on;
     - `penalties`: functions whose scalars are added to the training loss;
@@ -43,6 +44,8 @@ class Encoder(nn.Module):
         self.model = model
         self.family = family
         self.pooling = POOLINGS[pooling]
+        # A tuple and no ModuleList: the layers are the model's, and stand in its state by its own names.
+        self.layer_names, self.layers = zip(*layers_of(model, family).items(), strict=True)
         self.depth = len(self.layers)
         self.width: int = model.config.hidden_size
         self.output_width: int = self.pooling.widths * self.width
@@ -53,22 +56,13 @@ class Encoder(nn.Module):
         self.memories: list[Memory] = []
         self.folds: list[Callable[[], None]] = []
 
-    @property
-    def layers(self) -> nn.ModuleList:
-        """The transformer layers."""
-        layers = self.model.get_submodule(self.family.LAYERS)
-        assert isinstance(layers, nn.ModuleList)
-        return layers
-
     def final_modules(self) -> list[nn.Module]:
         """What acts on all tokens after the last layer."""
         return [self.model.get_submodule(name) for name in self.family.FINAL]
 
     def names_of(self, roles: list[str], layers: range) -> list[str]:
         """Module names, inside the model, of the given roles in the given layers."""
-        return [
-            f"{self.family.LAYERS}.{index}.{self.family.ROLES[role]}" for index in layers for role in roles
-        ]
+        return [f"{self.layer_names[index]}.{self.family.ROLES[role]}" for index in layers for role in roles]
 
     def modules_of(self, roles: list[str], layers: range) -> list[nn.Module]:
         """The modules of the given roles in the given layers.
@@ -134,6 +128,17 @@ class Encoder(nn.Module):
             output: Tensor = checkpoint(self.family.run_layer, layer, hidden, mask, use_reentrant=False)
             return output
         return self.family.run_layer(layer, hidden, mask)
+
+
+def layers_of(model: Any, family: ModuleType) -> dict[str, nn.Module]:
+    """The transformer layers by their names in the model: those of the family's list, or of its function."""
+    if hasattr(family, "layers"):
+        named: dict[str, nn.Module] = family.layers(model)
+        return named
+    return {
+        f"{family.LAYERS}.{index}": layer
+        for index, layer in enumerate(model.get_submodule(family.LAYERS).children())
+    }
 
 
 def replace_prompt(hidden: Tensor, virtual: int, prompt: Tensor) -> Tensor:

@@ -17,11 +17,10 @@ def weight_changes(towers: Towers) -> pd.DataFrame:
 
     rows = []
     for modality, encoder in zip(towers.towers, towers.encoders):
-        start = f"{encoder.family.LAYERS}."
-        for name, module in encoder.model.named_modules():
-            if isinstance(module, BaseTunerLayer) and hasattr(module, "get_delta_weight"):
-                layer, _, rest = name.removeprefix(start).partition(".")
-                adapted: Any = module
-                delta, weight = adapted.get_delta_weight("default"), adapted.get_base_layer().weight
-                rows.append((modality, int(layer) + 1, rest, (delta.norm() / weight.norm()).item()))
+        for number, layer in enumerate(encoder.layer_names, start=1):
+            for name, module in encoder.model.get_submodule(layer).named_modules():
+                if isinstance(module, BaseTunerLayer) and hasattr(module, "get_delta_weight"):
+                    adapted: Any = module
+                    delta, weight = adapted.get_delta_weight("default"), adapted.get_base_layer().weight
+                    rows.append((modality, number, name, (delta.norm() / weight.norm()).item()))
     return pd.DataFrame(rows, columns=["modality", "layer", "module", "change"])

@@ -48,20 +48,21 @@ class HiddenTokens(nn.Module):
 
 
 def reparameterise(
-    attentions: Sequence[Any], tokens: int, width: int, hidden_width: int
+    attentions: Sequence[Any], widths: Sequence[int], tokens: int, width: int, hidden_width: int
 ) -> Callable[[], None]:
-    """Give the attentions prefixes that one MLP computes (Li & Liang 2021, section 4.3).
+    """Give the attentions prefixes of these widths that one MLP computes (Li & Liang 2021, section 4.3).
 
-    Returns the function that replaces them by learned prefixes of the same values, without the MLP.
+    `width` is that of the learned tokens. Returns the function that replaces them by learned prefixes of the
+    same values, without the MLP.
     """
     hidden = HiddenTokens(tokens, width, hidden_width)
-    for attention in attentions:
-        attention.prefix = ReparameterisedPrefix(hidden, hidden_width, width)
+    for attention, own in zip(attentions, widths, strict=True):
+        attention.prefix = ReparameterisedPrefix(hidden, hidden_width, own)
 
     @torch.no_grad()
     def fold() -> None:
-        for attention in attentions:
-            learned = LearnedPrefix(tokens, width).to(attention.prefix.read.weight)
+        for attention, own in zip(attentions, widths, strict=True):
+            learned = LearnedPrefix(tokens, own).to(attention.prefix.read.weight)
             for parameter, values in zip(learned.parameters(), attention.prefix(), strict=True):
                 parameter.copy_(values)
             attention.prefix = learned

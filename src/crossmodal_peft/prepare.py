@@ -14,7 +14,7 @@ from crossmodal_peft import registry
 from crossmodal_peft.files import require_room, whole
 from crossmodal_peft.items import Item, Refused, split_of
 from crossmodal_peft.schema import DatasetSettings, FoundData, Modality, Split
-from crossmodal_peft.sound import SAMPLE_RATE, read_wave
+from crossmodal_peft.sound import read_wave
 
 BATCH = 16  # Decoded photographs of a camera have 36 MB each.
 LINE_SECONDS = 30.0  # between progress lines
@@ -135,8 +135,9 @@ def _readers(dataset: Any, encoders: dict[str, Any]) -> Readers:
     if "image" in encoders:
         readers["image"] = dataset.read_image
     if "audio" in encoders:
-        samples = round(encoders["audio"].seconds * SAMPLE_RATE)
-        readers["audio"] = lambda path: read_audio(path)[:samples].copy()
+        rate = registry.module("encoders", encoders["audio"].family).SAMPLE_RATE
+        samples = round(encoders["audio"].seconds * rate)
+        readers["audio"] = lambda path: read_audio(path, rate)[:samples].copy()
     return readers
 
 

@@ -19,6 +19,7 @@ from crossmodal_peft.download import sha256
 from crossmodal_peft.files import whole
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.records import EMBEDDED_SPLITS, write_json
+from crossmodal_peft.settings import Cell
 from crossmodal_peft.stages.evaluation import galleries_of, read_cell
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class QueryEncoder:
     preparers: dict[str, Callable[[list[Any]], tuple[np.ndarray, np.ndarray | None]]]
 
     def embed(self, modality: str, medium: Any) -> np.ndarray:
-        """The embedding (width,), unit length, of a caption, a PIL picture or a 16 kHz mono wave."""
+        """The embedding (width,), unit length, of a caption, a PIL picture or a mono wave of its rate."""
         import torch
 
         inputs, lengths = self.preparers[modality]([medium])
@@ -193,13 +194,25 @@ def search_for(
     others = [other for other in index.vectors if other != modality]
     to = to or (others or [modality])[0]
     index.require(to)
-    medium = _read(modality, query)
+    medium = _read(modality, query, read_cell(name, layout)[0].cell)
     return index.search(open_query_encoder(name, layout).embed(modality, medium), to, k)
 
 
-def _read(modality: str, query: str | Path) -> Any:
-    read: Any = {"image": untrusted.read_picture, "audio": untrusted.read_sound, "text": untrusted.read_text}
+def _read(modality: str, query: str | Path, cell: Cell) -> Any:
+    read: Any = {
+        "image": untrusted.read_picture,
+        "audio": lambda content: untrusted.read_sound(content, sample_rate(cell)),
+        "text": untrusted.read_text,
+    }
     try:
         return read[modality](query.read_bytes() if isinstance(query, Path) else query)
     except ValueError as error:
         raise ValueError(f"{query if isinstance(query, Path) else 'the text'} {error}") from None
+
+
+def sample_rate(cell: Cell) -> int:
+    """Of the waves that a cell's audio encoder takes, in Hz."""
+    from crossmodal_peft import registry
+
+    rate: int = registry.module("encoders", cell.encoders["audio"].family).SAMPLE_RATE
+    return rate

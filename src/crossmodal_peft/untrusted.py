@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from crossmodal_peft.imaging import on_white
-from crossmodal_peft.sound import to_wave
+from crossmodal_peft.sound import SAMPLE_RATE, to_wave
 
 MAX_BYTES = 10 * 2**20
 MAX_PIXELS = 50_000_000  # A camera's 48 megapixels pass; decoded they are 150 MB.
@@ -53,8 +53,8 @@ def read_picture(content: bytes) -> Image.Image:
         raise ValueError(f"is damaged: {error}") from None
 
 
-def read_sound(content: bytes) -> np.ndarray:
-    """A sound file as a mono wave at 16 kHz, float32; of a long one the first MAX_SECONDS.
+def read_sound(content: bytes, rate: int = SAMPLE_RATE) -> np.ndarray:
+    """A sound file as a mono wave of a sample rate, float32; of a long one the first MAX_SECONDS.
 
     Raises ValueError if it is too large, cannot be decoded, is empty, or holds values that are no numbers.
     """
@@ -63,17 +63,18 @@ def read_sound(content: bytes) -> np.ndarray:
     _require_size(content)
     try:
         with soundfile.SoundFile(BytesIO(content)) as file:
-            rate, channels = file.samplerate, file.channels
-            if not 1000 <= rate <= MAX_RATE or channels > MAX_CHANNELS:
+            own_rate, channels = file.samplerate, file.channels
+            if not 1000 <= own_rate <= MAX_RATE or channels > MAX_CHANNELS:
                 raise ValueError(
-                    f"has {channels} channels at {rate} Hz; at most {MAX_CHANNELS} at {MAX_RATE} Hz are taken"
+                    f"has {channels} channels at {own_rate} Hz; "
+                    f"at most {MAX_CHANNELS} at {MAX_RATE} Hz are taken"
                 )
-            samples = file.read(round(MAX_SECONDS * rate), dtype="float32", always_2d=True)
+            samples = file.read(round(MAX_SECONDS * own_rate), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise ValueError(
             f"is no sound in a known format (WAV, OGG, FLAC, MP3): {error.error_string}"
         ) from None
-    return to_wave(samples, rate)
+    return to_wave(samples, own_rate, rate)
 
 
 def _require_size(content: bytes) -> None:

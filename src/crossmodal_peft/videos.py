@@ -56,19 +56,20 @@ def frame_at(path: Path, seconds: float) -> Image.Image:
     return picture
 
 
-def sound_between(path: Path, start: float, end: float) -> np.ndarray:
-    """The sound between two times as a mono wave at 16 kHz, float32. Raises ValueError if there is none."""
+def sound_between(path: Path, start: float, end: float, rate: int) -> np.ndarray:
+    """The sound between two times as a mono wave of a rate, float32. Raises ValueError if there is none."""
     import av
 
-    parts, rate = [], 0
+    parts, own_rate = [], 0
     with _opened(path) as container:
         container.seek(int(start * 1e6))
-        rate = container.streams.audio[0].rate
-        resampler = av.AudioResampler(format="fltp", rate=rate)  # another format, at its own rate
+        own_rate = container.streams.audio[0].rate
+        resampler = av.AudioResampler(format="fltp", rate=own_rate)  # another format, at its own rate
         for frame in _timed(container.decode(audio=0)):
             if frame.time >= end:
                 break
             samples = np.concatenate([part.to_ndarray() for part in resampler.resample(frame)], axis=1)
-            first, last = (round((time - frame.time) * rate) for time in (start, end))
+            first, last = (round((time - frame.time) * own_rate) for time in (start, end))
             parts.append(samples[:, max(0, first) : max(0, last)])
-    return to_wave(np.concatenate(parts, axis=1).T if parts else np.zeros((0, 1), np.float32), rate)
+    samples = np.concatenate(parts, axis=1).T if parts else np.zeros((0, 1), np.float32)
+    return to_wave(samples, own_rate, rate)

@@ -104,9 +104,9 @@ def read_image(path: Path) -> Image.Image:
     return frame_at(video, (start + end) / 2)
 
 
-def read_audio(path: Path) -> np.ndarray:
-    """The sound of a segment, `<video>#t=<start>,<end>`: mono at 16 kHz, float32."""
-    return sound_between(*_parse(path))
+def read_audio(path: Path, rate: int) -> np.ndarray:
+    """The sound of a segment, `<video>#t=<start>,<end>`: mono, of a sample rate, float32."""
+    return sound_between(*_parse(path), rate)
 
 
 def narrations(path: Path, wanted: set[str]) -> dict[str, Narration]:

@@ -79,7 +79,7 @@ def show(
     elif read_audio is None:
         st.audio(str(path))
     else:
-        st.audio(read_audio(path), sample_rate=SAMPLE_RATE)
+        st.audio(read_audio(path, SAMPLE_RATE), sample_rate=SAMPLE_RATE)
     st.caption(plain(caption))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from crossmodal_peft import untrusted
+from crossmodal_peft import search, untrusted
 from crossmodal_peft.demo import catalogue
 
 NOUNS = {"text": "captions", "image": "pictures", "audio": "clips"}
@@ -109,7 +109,7 @@ def by_sound(cell: str) -> Query | None:
     sound = file or recorded
     if sound is None:
         return None
-    wave = untrusted.read_sound(sound.getvalue())
+    wave = untrusted.read_sound(sound.getvalue(), search.sample_rate(catalogue.settings(cell)))
     if file:
         st.audio(file)
     return Query("audio", medium=wave)

@@ -1,14 +1,12 @@
 """DINOv2 image encoders."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+import torch
 from torch import Tensor, nn
 
-from crossmodal_peft.imaging import normalise, to_squares
+from crossmodal_peft.imaging import PROCESSOR, PicturePreparer, normalise, picture_preparer, to_squares
 
 MODALITY = "image"
 LAYERS = "encoder.layer"
@@ -33,14 +31,24 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
     return Dinov2Model, {}
 
 
-def preparer(folder: Path, settings: Any) -> Callable[[list[Image.Image]], tuple[np.ndarray, None]]:
-    """A function from pictures to bytes (batch, 3, size, size)."""
+def preparer(folder: Path, settings: Any) -> PicturePreparer:
+    """A function from pictures to bytes (batch, 3, size, size): padded with white, nothing is cut off.
+
+    Without an `image_size`, to the channels that the model's own processor gives, which cuts out the middle.
+    Raises ValueError if the folder then has no processor.
+    """
+    if settings.image_size is None:
+        if not (folder / PROCESSOR).exists():
+            raise ValueError(f"{folder}: has no {PROCESSOR}; give the encoder an image_size, for example 224")
+        return picture_preparer(folder, None)
     return lambda pictures: (to_squares(pictures, settings.image_size), None)
 
 
 def embed(model: Any, inputs: Tensor) -> Tensor:
-    """Bytes (batch, 3, size, size) → class token and patches (batch, 1 + patches, width)."""
-    return model.embeddings(normalise(inputs, IMAGENET_MEAN, IMAGENET_STD))
+    """Bytes or normalised channels (batch, 3, size, size) → class token, patches (batch, tokens, width)."""
+    if inputs.dtype == torch.uint8:
+        return model.embeddings(normalise(inputs, IMAGENET_MEAN, IMAGENET_STD))
+    return model.embeddings(inputs.float())
 
 
 # DINOv2 was trained with ImageNet's channel statistics.

@@ -40,7 +40,7 @@ def attach(encoder: Any, layers: range, settings: Settings) -> None:
     """
     outputs = encoder.modules_of(IN_SERIES.get(settings.placement, ["feed_forward_out"]), layers)
     for module in outputs:
-        module.adapter = bottleneck(encoder.width, settings)
+        module.adapter = bottleneck(module.out_features, settings)
     if settings.placement == "parallel":
         for source, module in zip(encoder.modules_of(["feed_forward_in"], layers), outputs, strict=True):
             add_in_parallel(source, module, settings.scale)

@@ -37,11 +37,12 @@ def attach(encoder: Any, layers: range, settings: Settings) -> None:
     from crossmodal_peft.prefixes import LearnedPrefix, reparameterise
 
     attentions = encoder.modules_of(["attention"], layers)
+    widths = [key.out_features for key in encoder.modules_of(["key"], layers)]
     if settings.reparameterisation is None:
-        for attention in attentions:
-            attention.prefix = LearnedPrefix(settings.virtual_tokens, encoder.width)
+        for attention, width in zip(attentions, widths, strict=True):
+            attention.prefix = LearnedPrefix(settings.virtual_tokens, width)
     else:
         fold = reparameterise(
-            attentions, settings.virtual_tokens, encoder.width, settings.reparameterisation.width
+            attentions, widths, settings.virtual_tokens, encoder.width, settings.reparameterisation.width
         )
         encoder.folds.append(fold)

@@ -6,6 +6,9 @@ from pydantic import Field, PositiveInt
 
 from crossmodal_peft.schema import MethodSettings
 
+# Families whose layers have no place for more tokens, and why.
+UNFIT = {"clap": "a Swin transformer's tokens fill a grid, which its windows divide"}
+
 
 class Settings(MethodSettings):
     """`virtual_tokens` sets the size: virtual_tokens · width parameters, for each layer if deep."""
