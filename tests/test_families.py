@@ -20,14 +20,22 @@ SMALL = {"image_size": 16, "patch_size": 8, **SIZE}
 TEXT = {"vocab_size": 50, **SIZE}
 
 
-@pytest.mark.parametrize("name", ["vit", "clip", "siglip", "ast", "wav2vec2", "hubert"])
+@pytest.mark.parametrize("name", ["vit", "clip", "siglip", "ast", "wav2vec2", "hubert", "wavlm", "clap"])
 def test_a_family_pools_what_the_model_of_transformers_gives(name):
     encoder = encoder_of(name)
     inputs, _ = inputs_of(name)
-    torch.testing.assert_close(encoder(inputs, None, "input"), pooled(name, encoder.model(inputs)))
+    classes = {"wavlm": transformers.WavLMModel, "clap": transformers.ClapAudioModel}
+    plain = encoder.model
+    if name in classes:  # Ours compute attention in a way of their own.
+        plain = classes[name](encoder.model.config).eval()
+        plain.load_state_dict(encoder.model.state_dict())
+    expected = pooled(name, plain(inputs[:, None] if name == "clap" else inputs))
+    torch.testing.assert_close(encoder(inputs, None, "input"), expected)
+    for kernel in ("eager", "sdpa"):
+        torch.testing.assert_close(encoder_of(name, kernel).train()(inputs, None, "input"), expected)
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2", "hubert"])
+@pytest.mark.parametrize("kind", ["wav2vec2", "hubert", "wavlm"])
 @pytest.mark.parametrize("stable", [False, True])
 def test_base_and_large_wave_models_have_their_norm_at_their_own_end(kind, stable):
     large = LARGE if stable else {}
@@ -61,11 +69,23 @@ def whole_model(name):
         config = transformers.ASTConfig(**ENCODERS["ast"][3])
         model = transformers.ASTForAudioClassification(config)
         return model, model.audio_spectrogram_transformer
+    if name == "clap":  # With the fusion of longer clips, and what its training found out about its bins.
+        audio = {**ENCODERS["clap"][3], "enable_fusion": True, "fusion_type": "aff_2d"}
+        model = transformers.ClapModel(transformers.ClapConfig(text_config=TEXT, audio_config=audio))
+        for key, values in model.audio_model.state_dict().items():
+            if key.endswith(("batch_norm.running_mean", "position_bias_table")):
+                values.normal_()
+        return model, lambda bins: model.audio_model(
+            bins[:, None].repeat(1, 4, 1, 1), torch.zeros(len(bins), 1)
+        )
+    if name == "wavlm":
+        model = transformers.WavLMForCTC(transformers.WavLMConfig(vocab_size=50, num_buckets=8, **WAVE))
+        return model, model.wavlm
     model = transformers.Wav2Vec2ForCTC(transformers.Wav2Vec2Config(vocab_size=50, **WAVE))
     return model, model.wav2vec2
 
 
-@pytest.mark.parametrize("name", ["roberta", "clip", "siglip", "vit", "ast", "wav2vec2"])
+@pytest.mark.parametrize("name", ["roberta", "clip", "siglip", "vit", "ast", "wav2vec2", "wavlm", "clap"])
 def test_an_encoder_is_taken_out_of_a_whole_model(name, tmp_path):
     torch.manual_seed(0)
     model, tower = whole_model(name)
@@ -89,16 +109,16 @@ def test_an_encoder_is_taken_out_of_a_whole_model(name, tmp_path):
 def pooled(name, output):
     """What the model of transformers pools, or what we pool of its tokens."""
     hidden = output.last_hidden_state
-    if name == "clip":
-        return output.pooler_output  # The normalised class token.
+    if name in ("clip", "clap"):
+        return output.pooler_output  # The normalised class token; the mean.
     return {"vit": hidden[:, 0], "ast": hidden[:, :2].mean(1)}.get(name, hidden.mean(1))
 
 
 @pytest.mark.parametrize(
     ("family", "model_type", "complaint"),
     [
-        ("wav2vec2", "wavlm", "does not load wavlm: its attention with gated positions"),
-        ("wav2vec2", "clap", "loads model types wav2vec2 and hubert, not 'clap'"),
+        ("wav2vec2", "clap", "loads model types wav2vec2, hubert, wavlm, not 'clap'"),
+        ("clap", "htsat", "loads model type clap, not 'htsat'"),
         ("clip", "vit", "loads model types clip and siglip, not 'vit'"),
         ("vit", "clip", "loads model type vit, not 'clip'"),
         ("ast", "vit", "loads model type audio-spectrogram-transformer, not 'vit'"),
@@ -124,6 +144,10 @@ PROCESSORS = {
     "clip": {"feature_extractor_type": "CLIPFeatureExtractor", "size": 224, "crop_size": 224, "resample": 3}
     | {"do_center_crop": True, "do_resize": True, "do_normalize": True}
     | {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]},
+    "dinov2": {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256}, "resample": 3}
+    | {"crop_size": {"height": 224, "width": 224}, "do_center_crop": True, "do_convert_rgb": True}
+    | {"do_resize": True, "do_normalize": True}
+    | {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]},
     "siglip": {"image_processor_type": "SiglipImageProcessor", "size": {"height": 224, "width": 224}}
     | {
         "do_resize": True,
@@ -150,7 +174,7 @@ def test_pictures_are_what_the_processor_of_transformers_makes_of_them(name, siz
     assert found.shape == (2, 3, 224, 224)
     assert found.dtype == np.float16
     classes = {"vit": "ViTImageProcessor", "clip": "CLIPImageProcessor", "siglip": "SiglipImageProcessor"}
-    processor = getattr(transformers, classes[name])(
+    processor = getattr(transformers, classes.get(name, "BitImageProcessor"))(
         **{k: v for k, v in PROCESSORS[name].items() if not k.endswith("_type")}
     )
     expected = processor(pictures, return_tensors="pt")["pixel_values"].numpy()
@@ -162,9 +186,9 @@ def test_pictures_are_what_the_processor_of_transformers_makes_of_them(name, siz
 
 def by_pillow(name: str, original: Image.Image) -> np.ndarray:
     settings = PROCESSORS[name]
-    if name == "clip":
-        edge = min(original.size)
-        width, height = (int(224 * side / edge) for side in original.size)
+    if name in ("clip", "dinov2"):
+        edge, short = min(original.size), {"clip": 224, "dinov2": 256}[name]
+        width, height = (int(short * side / edge) for side in original.size)
         resized = original.resize((width, height), Image.Resampling.BICUBIC)
         left, top = (width - 224) // 2, (height - 224) // 2
         resized = resized.crop((left, top, left + 224, top + 224))
@@ -174,7 +198,21 @@ def by_pillow(name: str, original: Image.Image) -> np.ndarray:
     return ((scaled - settings["image_mean"]) / settings["image_std"]).transpose(2, 0, 1)
 
 
-@pytest.mark.parametrize("name", PROCESSORS)
+def test_dinov2_sees_the_same_in_bytes_and_in_normalised_channels():
+    encoder = encoder_of("dinov2")
+    pixels = torch.randint(0, 256, (2, 3, 28, 28), dtype=torch.uint8)
+    settings = PROCESSORS["dinov2"]
+    mean, std = (torch.tensor(settings[key])[:, None, None] for key in ("image_mean", "image_std"))
+    channels = (pixels / 255 - mean) / std
+    torch.testing.assert_close(encoder(pixels, None, "input"), encoder(channels, None, "input"))
+
+
+def test_dinov2_without_size_and_processor_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"has no preprocessor_config\.json; give the encoder an image_size"):
+        registry.module("encoders", "dinov2").preparer(tmp_path, SimpleNamespace(image_size=None))
+
+
+@pytest.mark.parametrize("name", ["vit", "clip", "siglip"])
 def test_another_size_keeps_what_the_processor_shows(name, tmp_path):
     large = prepared(name, tmp_path, [picture(300, 200)])
     small = prepared(name, tmp_path, [picture(300, 200)], image_size=56)
@@ -201,8 +239,8 @@ def test_without_a_processor_pictures_are_padded_with_white(tmp_path):
     assert (found[..., 0, :] == 1).all() and (found[..., 16, :] == -1).all()
 
 
-def wave(seconds: float) -> np.ndarray:
-    time = np.arange(round(seconds * 16_000)) / 16_000
+def wave(seconds: float, rate: int = 16_000) -> np.ndarray:
+    time = np.arange(round(seconds * rate)) / rate
     noise = np.random.default_rng(1).standard_normal(len(time))
     return (0.3 * np.sin(2 * np.pi * 440 * time) + 0.05 * noise).astype(np.float32)
 
@@ -234,6 +272,28 @@ def test_ast_hears_kaldi_filter_banks(tmp_path):
     assert np.abs(found[:2] - theirs).max() < 2e-3
     assert np.array_equal(found[2], prepare([waves[2][:163_840]])[0][0])  # What comes later is not heard.
     assert np.isfinite(found[3]).all()
+
+
+@pytest.mark.parametrize("truncation", ["rand_trunc", "fusion"])
+def test_clap_hears_log_mel_bands_of_what_is_repeated_to_its_window(truncation, tmp_path):
+    transformers.ClapFeatureExtractor(truncation=truncation).save_pretrained(tmp_path)
+    prepare = registry.module("encoders", "clap").preparer(tmp_path, SimpleNamespace(seconds=30))
+    waves = [wave(seconds, 48_000) for seconds in (3, 10, 12)]
+    found, lengths = prepare(waves)
+    assert (found.shape, found.dtype, lengths) == ((3, 1001, 64), np.float16, None)
+    extractor = transformers.ClapFeatureExtractor.from_pretrained(tmp_path)
+    theirs = extractor(waves[:2], sampling_rate=48_000, return_tensors="np")["input_features"]
+    assert np.abs(found[:2] - theirs[:, 0]).max() < 0.04  # Decibels: the last bit of half precision.
+    slaney = {"norm": "slaney", "mel_scale": "slaney"} if truncation == "rand_trunc" else {}
+    bands = torchaudio.transforms.MelSpectrogram(
+        48_000, 1024, hop_length=480, f_max=14_000, n_mels=64, **slaney
+    )
+    repeated = np.pad(np.tile(waves[0], 3), (0, 48_000))
+    for i, heard in enumerate((repeated, waves[1], waves[2][:480_000])):  # What comes later is not heard.
+        power = bands(torch.from_numpy(heard)).clamp(min=1e-10)
+        assert np.abs(found[i] - 10 * power.log10().T.numpy()).max() < 0.05
+    short = registry.module("encoders", "clap").preparer(tmp_path, SimpleNamespace(seconds=3))
+    assert np.array_equal(short(waves[1:2])[0], prepare([waves[1][:144_000]])[0])
 
 
 @pytest.mark.parametrize("mask", [False, True])

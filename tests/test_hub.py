@@ -16,7 +16,7 @@ import tiny_data
 import torch
 from conftest import copy_repository, run
 from tiny import encoder_of, inputs_of
-from transformers import CLIPImageProcessor, Wav2Vec2FeatureExtractor
+from transformers import ClapFeatureExtractor, CLIPImageProcessor
 
 from crossmodal_peft import hub
 from crossmodal_peft.encoder import load_encoder
@@ -218,16 +218,15 @@ def test_a_changed_folder_is_copied_again(model, tmp_path):
 
 def test_folders_of_other_families_are_prepared_trained_and_evaluated(tmp_path, monkeypatch):
     monkeypatch.setitem(tiny_data.ENCODERS, "image", {"family": "clip", "pooling": "cls"})
-    monkeypatch.setitem(
-        tiny_data.ENCODERS, "audio", {"family": "wav2vec2", "pooling": "mean", "seconds": 0.1}
-    )
+    monkeypatch.setitem(tiny_data.ENCODERS, "audio", {"family": "clap", "pooling": "mean", "seconds": 0.5})
     layout, mine = tiny_data.layout_in(tmp_path), tmp_path / "mine"
     encoder_of("roberta").model.save_pretrained(mine / "text")
     tiny_data._preprocessing("text").save_pretrained(mine / "text")
     encoder_of("clip").model.save_pretrained(mine / "image")
     CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16).save_pretrained(mine / "image")
-    encoder_of("wav2vec2").model.save_pretrained(mine / "audio")
-    Wav2Vec2FeatureExtractor().save_pretrained(mine / "audio")
+    encoder_of("clap").model.save_pretrained(mine / "audio")
+    bands = {"feature_size": 16, "hop_length": 800, "max_length_s": 1}
+    ClapFeatureExtractor(truncation="rand_trunc", **bands).save_pretrained(mine / "audio")
     for modality in ("text", "image", "audio"):
         download_encoder(f"tiny-{modality}", Folder(folder=str(mine / modality)), layout)
     sides = ["train"] * 4 + ["validation"] * 2 + ["test"] * 3
@@ -241,5 +240,5 @@ def test_folders_of_other_families_are_prepared_trained_and_evaluated(tmp_path, 
     )
     tiny_data.prepare(data, layout)
     assert np.load(layout.activations("tiny", "image", "input")).shape == (9, 3, 16, 16)
-    assert np.load(layout.activations("tiny", "audio", "input")).shape == (9, 1600)
+    assert np.load(layout.activations("tiny", "audio", "input")).shape == (9, 61, 16)
     assert len(tiny_data.train(data, layout)["metrics"]) == 6

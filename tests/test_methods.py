@@ -25,7 +25,7 @@ FAMILIES = ["bert", "vit", "ast", "dinov2", "whisper"]
 KINDS = ["frozen", "full", "lora", "prefix", "prompt-deep", "houlsby", "bitfit", "layernorm"]
 EVERYWHERE = [
     *((name, encoder) for name in METHODS for encoder in FAMILIES),
-    *((name, encoder) for name in KINDS for encoder in ("clip", "siglip", "wav2vec2", "hubert")),
+    *((name, encoder) for name in KINDS for encoder in ("clip", "siglip", "wav2vec2", "hubert", "wavlm")),
 ]
 TEXT = [(name, encoder) for name in METHODS for encoder in ("bert", "roberta")]
 
@@ -41,7 +41,7 @@ NOT_NEUTRAL = {"prefix", "prefix-mlp", "prompt-deep", "prompt-shallow", "fourier
 # Names of what trains in the encoder; of most peft types what their name begins with.
 LORA = r"lora_[AB]\."
 TRAINS = {
-    "full": r"(layers?\.[12]|blocks\.\d|downsample)\.|^model\.(post_|encoder\.|audio_encoder\.)?(layer_?)?norm\.",
+    "full": r"(layers?\.[12]|blocks\.\d|downsample)\.|^model\.(\w+\.)?(post_)?(layer_?)?norm\.",
     "bitfit": r"bias$",
     "layernorm": r"(layer_?norm|LayerNorm|norm[12]|audio_encoder\.norm)",
     "ln-tuning": r"ln_tuning_layers",
@@ -178,7 +178,8 @@ def test_both_attention_kernels_agree(name):
 
 
 # Compilation takes seconds. One family each, in turn; all pairs: EVERY_PAIR=1 pytest -k compiled
-IN_TURN = [(name, FAMILIES[i % len(FAMILIES)]) for i, name in enumerate(METHODS)]
+TURNS = [*FAMILIES, "clap"]
+IN_TURN = [(name, TURNS[i % len(TURNS)]) for i, name in enumerate(METHODS)]
 
 
 @pytest.mark.parametrize(("name", "encoder"), EVERYWHERE if os.environ.get("EVERY_PAIR") else IN_TURN)

@@ -1,12 +1,13 @@
 """How many parameters a method trains: closed formulas, peft's own count, the paper's scale."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-import torch
 from peft import get_peft_model
-from tiny import METHODS, encoder_of, library, method, towers_of
+from tiny import ENCODERS, METHODS, encoder_of, library, method, towers_of
 
+from crossmodal_peft.budget import count
 from crossmodal_peft.checking import load
 from crossmodal_peft.methods.peft_library import configuration
 from crossmodal_peft.parameters import count_on_meta
@@ -49,6 +50,20 @@ def test_counts_follow_the_closed_formula(name):
     assert counts["trainable"] == counts["method"] + counts["projections"]
 
 
+@pytest.mark.parametrize(
+    ("name", "of_width"),
+    [
+        ("prefix", lambda w: 2 * 3 * w),
+        ("lora", lambda w: 2 * 4 * 2 * w),
+        ("houlsby", lambda w: 2 * (2 * 4 * w + 4 + w)),
+        ("layernorm", lambda w: 4 * w),
+    ],
+)
+def test_layers_of_unequal_width_take_modules_of_their_own(name, of_width):
+    final = 2 * W if name == "layernorm" else 0
+    assert count_parameters(towers_of("clap", method(name)))["method"] == of_width(16) + of_width(W) + final
+
+
 @pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name]["kind"] == "peft_library"])
 @pytest.mark.parametrize("model_type", ["bert", "vit", "ast", "dinov2", "whisper"])
 def test_counts_agree_with_the_peft_library(name, model_type):
@@ -74,16 +89,11 @@ def test_lora_at_the_papers_scale_is_2_51_million():
     assert round((row["trainable"] - 1) / 1e6, 2) == 2.51
 
 
+@pytest.mark.parametrize("model_type", ["whisper", "clap", "wavlm"])
 @pytest.mark.parametrize("name", METHODS)
-def test_counting_without_weights_gives_what_real_encoders_give(name):
-    from tiny import ENCODERS
-
-    from crossmodal_peft.encoder import build_encoder
-    from crossmodal_peft.towers import build_towers
-
-    family, pooling, modality, architecture = ENCODERS["whisper"]
-    with torch.device("meta"):
-        counted = build_towers(
-            lambda _: build_encoder(family, pooling, architecture), method(name), [modality], 8, 0.07
-        )
-    assert count_parameters(counted) == count_parameters(towers_of("whisper", method(name)))
+def test_counting_without_weights_gives_what_real_encoders_give(name, model_type):
+    family, pooling, modality, architecture = ENCODERS[model_type]
+    described = SimpleNamespace(family=family, pooling=pooling, architecture=architecture)
+    towers = towers_of(model_type, method(name))
+    towers.fold()
+    assert count(method(name), {modality: described}, width=8) == count_parameters(towers)

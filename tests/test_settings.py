@@ -44,7 +44,6 @@ MISTAKES = [
     ("datasets.stamps-image.encoders.image", "vit-b16", ["'vit-b16'", "no source of weights"]),
     ("datasets.stamps.languages", ["xx"], ["datasets.stamps.languages.0", "'xx'", "'es'"]),
     ("encoders.minilm-l6.family", "bort", ["encoders.minilm-l6.family", "'bort'", "bert"]),
-    ("encoders.ast-base.family", "clap", ["encoders.ast-base.family", "'clap' does not fit", "HTSAT"]),
     ("encoders.dinov2-small.image_size", None, ["encoders.dinov2-small.image_size", "padded to this size"]),
     (
         "encoders.vit-b16.source",
@@ -87,6 +86,18 @@ def test_datasets_with_different_encoders_are_not_trained_together():
     config["datasets"]["stamps-speech"]["encoders"]["text"] = "other"
     with pytest.raises(ValueError, match="text is embedded by 'minilm-l6' and by 'other'; .* share"):
         check(config)
+
+
+def test_a_method_that_cannot_act_on_an_encoder_is_refused_for_that_encoder_only():
+    config = changed("matrix.methods", ["lora", "prompt"])
+    config["encoders"]["whisper-tiny-en"]["family"] = "clap"
+    refusal = (
+        "matrix.methods: 'prompt' does not fit the encoder 'whisper-tiny-en': .* windows divide; leave it"
+    )
+    with pytest.raises(ValueError, match=refusal):
+        check(config)
+    config["methods"]["prompt"]["modalities"] = ["text", "image"]
+    check(config)
 
 
 def test_snakemake_refuses_a_mistake_before_any_work():

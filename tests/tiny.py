@@ -51,6 +51,7 @@ ENCODERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "siglip": ("clip", "mean", "image", {"model_type": "siglip", "image_size": 16, "patch_size": 8, **SIZE}),
     "wav2vec2": ("wav2vec2", "mean", "audio", {"model_type": "wav2vec2", **WAVE}),
     "hubert": ("wav2vec2", "mean", "audio", {"model_type": "hubert", **LARGE, **WAVE}),
+    "wavlm": ("wav2vec2", "mean", "audio", {"model_type": "wavlm", "num_buckets": 8, **WAVE}),
     "clap": ("clap", "mean", "audio", CLAP),
 }
 SHAPES = {
@@ -59,7 +60,7 @@ SHAPES = {
     "dinov2": (3, 28, 28),
     "whisper": (8, 40),
     **dict.fromkeys(["clip", "siglip"], (3, 16, 16)),
-    **dict.fromkeys(["wav2vec2", "hubert"], (320,)),
+    **dict.fromkeys(["wav2vec2", "hubert", "wavlm"], (320,)),
     "clap": (64, 16),
 }
 
@@ -122,7 +123,7 @@ def encoder_of(model_type: str, kernel: Kernel = "eager") -> Encoder:
     family, pooling, _, architecture = ENCODERS[model_type]
     encoder = build_encoder(family, pooling, architecture, kernel).eval()
     for name, parameter in encoder.named_parameters():
-        if parameter.ndim == 1 or name.endswith("position_bias_table"):
+        if parameter.ndim == 1 or name.endswith(("position_bias_table", "rel_attn_embed.weight")):
             parameter.data += 0.1 * torch.randn_like(parameter)
     return encoder
 

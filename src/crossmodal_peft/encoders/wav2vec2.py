@@ -1,4 +1,4 @@
-"""wav2vec 2.0 and HuBERT: a transformer over the features that convolutions find in the wave, 50 a second."""
+"""wav2vec 2.0, HuBERT, WavLM: a transformer over the features that convolutions find, 50 a second."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.models.wavlm import modeling_wavlm
+
+from crossmodal_peft.attention import KERNELS
 
 MODALITY = "audio"
 LAYERS = "encoder.layers"
@@ -25,18 +28,52 @@ ROLES = {
 SAMPLE_RATE = 16_000
 
 
+class WavLMModel(modeling_wavlm.WavLMModel):
+    """The model with the common attention."""
+
+    _supports_sdpa = True
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        attentions = [layer.attention for layer in self.encoder.layers]
+        for attention in attentions:
+            attention.__class__, attention.config = GatedAttention, config
+            attention.first = (attentions[0],)  # In a tuple: it stands in the model's state once.
+
+
+class GatedAttention(modeling_wavlm.WavLMAttention):
+    """WavLM's own, by way of the attention that all encoders use (Chen et al. 2022, 2110.13900, section 3.1).
+
+    All layers share the first one's biases by distance, and each gates them by what it hears. A learned
+    prefix has no position; prompts stand before the first frame.
+    """
+
+    config: Any
+    first: tuple[Any]
+
+    def forward(self, hidden_states: Tensor, *others: Any, **options: Any) -> Any:
+        """(batch, tokens, width) → the same, in a tuple."""
+        batch, tokens, width = hidden_states.shape
+        query, key, value, own = (
+            project(hidden_states).view(batch, tokens, self.num_heads, -1).transpose(1, 2)
+            for project in (self.q_proj, self.k_proj, self.v_proj, nn.Identity())
+        )
+        gates = self.gru_rel_pos_linear(own).unflatten(-1, (2, 4)).sum(-1).sigmoid()
+        update, reset = gates.chunk(2, dim=-1)
+        gate = update * (reset * self.gru_rel_pos_const - 1) + 2
+        bias = gate * self.first[0].compute_bias(tokens, tokens)
+        attended, _ = KERNELS[self.config._attn_implementation](self, query, key, value, bias)
+        return self.out_proj(attended.reshape(batch, tokens, width)), None, None
+
+
 def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
     """The model class of a model type, with its `last_norm`, and its keywords."""
     from transformers.models.hubert.modeling_hubert import HubertModel
     from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Model
 
-    known: dict[str, Any] = {"wav2vec2": Wav2Vec2Model, "hubert": HubertModel}
-    if model_type == "wavlm":
-        raise ValueError(
-            "the family wav2vec2 does not load wavlm: its attention with gated positions is no plain one"
-        )
+    known: dict[str, Any] = {"wav2vec2": Wav2Vec2Model, "hubert": HubertModel, "wavlm": WavLMModel}
     if model_type not in known:
-        raise ValueError(f"the family wav2vec2 loads model types {' and '.join(known)}, not {model_type!r}")
+        raise ValueError(f"the family wav2vec2 loads model types {', '.join(known)}, not {model_type!r}")
     plain = known[model_type]
     return type(plain.__name__, (plain,), {"last_norm": property(_last_norm)}), {}
 
@@ -73,4 +110,5 @@ def embed(model: Any, inputs: Tensor) -> Tensor:
 
 def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
     """One layer. Frames are never masked: padding is silence, as in the training of the base models."""
-    return layer(hidden, None)
+    output = layer(hidden, None)
+    return output[0] if isinstance(output, tuple) else output
