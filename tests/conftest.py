@@ -2,9 +2,12 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import loopback
 import pytest
 import torch
 from filelock import FileLock
@@ -98,6 +101,46 @@ def copy_repository(raw: Path, folder: Path) -> Path:
     (folder / "data").mkdir()
     (folder / "data" / "raw").symlink_to(raw)
     return folder
+
+
+@pytest.fixture(scope="session")
+def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of tiny random encoders with their preprocessing, as downloads of `tiny-<modality>`."""
+    import tiny_data
+
+    made = tiny_data.layout_in(tmp_path_factory.mktemp("encoders"))
+    tiny_data.make_encoders(made)
+    return made.raw / "encoders"
+
+
+@pytest.fixture
+def layout(encoder_folders: Path, tmp_path: Path) -> Layout:
+    """Where a run with the tiny encoders has its files."""
+    import tiny_data
+
+    layout = tiny_data.layout_in(tmp_path / "work")
+    layout.raw.mkdir(parents=True)
+    (layout.raw / "encoders").symlink_to(encoder_folders)
+    return layout
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[loopback.Server]:
+    """A server of an empty folder on this machine, that is asked without pauses."""
+    monkeypatch.setattr("crossmodal_peft.transfer.PAUSE", 0)
+    (tmp_path / "served").mkdir()
+    with loopback.serve(tmp_path / "served") as server:
+        yield server
+
+
+@pytest.fixture
+def aac_datasets(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The library aac-datasets, where it is installed, with the one name that torchaudio 2.11 has no more."""
+    import torchaudio
+
+    monkeypatch.setattr(torchaudio, "AudioMetaData", type("AudioMetaData", (), {}), raising=False)
+    library: ModuleType = pytest.importorskip("aac_datasets")
+    return library
 
 
 @pytest.fixture(scope="session")

@@ -274,6 +274,19 @@ def test_ast_hears_kaldi_filter_banks(tmp_path):
     assert np.isfinite(found[3]).all()
 
 
+def test_whisper_hears_what_its_extractor_gives_for_thirty_seconds(tmp_path):
+    transformers.WhisperFeatureExtractor().save_pretrained(tmp_path)
+    prepare = registry.module("encoders", "whisper").preparer(tmp_path, SimpleNamespace(seconds=1.0))
+    waves = [wave(0.5), wave(1.0), wave(3.0)]
+    found, _ = prepare(waves)
+    assert found.shape == (3, 80, 100)
+    extractor = transformers.WhisperFeatureExtractor.from_pretrained(tmp_path)
+    cut = [w[:16_000] for w in waves]
+    theirs = extractor(cut, sampling_rate=16_000, return_tensors="np")["input_features"]
+    # The last two frames reach over the end, where silence follows or nothing.
+    assert np.abs(found[..., :98] - theirs[..., :98]).max() < 2e-3
+
+
 @pytest.mark.parametrize("truncation", ["rand_trunc", "fusion"])
 def test_clap_hears_log_mel_bands_of_what_is_repeated_to_its_window(truncation, tmp_path):
     transformers.ClapFeatureExtractor(truncation=truncation).save_pretrained(tmp_path)

@@ -59,10 +59,9 @@ def refusals(path, **keys):
     return {item.name: item.reason for item in found(path, **keys) if isinstance(item, Refused)}
 
 
-def test_a_folder_of_files_and_a_table_is_prepared_trained_and_evaluated(media, tmp_path):
+def test_a_folder_of_files_and_a_table_is_prepared_trained_and_evaluated(media, layout):
     table = [*rows(), rows()[0] | {"id": "silent", "audio": "sounds/broken.wav"}]
-    layout, data = tiny_data.layout_in(tmp_path), settings_of(write(media, table, "whole.csv"), max_lost=0.2)
-    tiny_data.make_encoders(layout)
+    data = settings_of(write(media, table, "whole.csv"), max_lost=0.2)
     line, prepared = tiny_data.prepare(data, layout)
     assert line.startswith("tiny: 3 test, 4 train, 2 validation items; ")
     assert "gallery of the test split: 3 audio, 3 image, 3 text; 1 refused" in line
@@ -121,12 +120,10 @@ def test_an_item_that_cannot_be_used_is_named_with_the_reason(media, reason):
     assert len(refused) == 1 and reason in next(iter(refused.values()))
 
 
-def test_a_run_stops_if_more_is_lost_than_stated(media, tmp_path):
+def test_a_run_stops_if_more_is_lost_than_stated(media, layout):
     table = rows()
     for row in table[:2]:
         row["image"] = "pictures/broken.png"
-    layout = tiny_data.layout_in(tmp_path)
-    tiny_data.make_encoders(layout)
     data = settings_of(write(media, table, "lossy.csv"), max_lost=0.2)
     with pytest.raises(
         ValueError, match=r"2 of 9 items were refused, more than max_lost 0.2 allows \(bird 0: broken"
@@ -136,17 +133,15 @@ def test_a_run_stops_if_more_is_lost_than_stated(media, tmp_path):
     assert len(pd.read_csv(layout.manifest("tiny").with_name("refused.csv"))) == 2
 
 
-def test_files_that_are_not_there_stop_a_run_before_anything_is_decoded(media, tmp_path, monkeypatch):
+def test_files_that_are_not_there_stop_a_run_before_anything_is_decoded(media, layout, monkeypatch):
     table = [row | {"audio": "sounds/none.wav"} for row in rows()]
-    layout, data = tiny_data.layout_in(tmp_path), settings_of(write(media, table, "gone.csv"))
+    data = settings_of(write(media, table, "gone.csv"))
     monkeypatch.setattr(manifest, "read_image", None)
     with pytest.raises(ValueError, match=r"9 of 9 items .*\(bird 0: sounds/none.wav: no such file; .*; …\)"):
         tiny_data.prepare(data, layout)
 
 
-def test_a_long_sound_is_cut_to_the_window_of_the_encoder(media, tmp_path):
-    layout = tiny_data.layout_in(tmp_path)
-    tiny_data.make_encoders(layout)
+def test_a_long_sound_is_cut_to_the_window_of_the_encoder(media, layout):
     found = []
     for seconds in (0.5, 3.0):
         for i in range(9):
@@ -158,16 +153,15 @@ def test_a_long_sound_is_cut_to_the_window_of_the_encoder(media, tmp_path):
     assert (found[0] == found[1]).all()
 
 
-def test_a_full_disk_stops_a_run_before_an_array_is_written(media, tmp_path, monkeypatch):
-    layout, data = tiny_data.layout_in(tmp_path), settings_of(write(media, rows(), "full.csv"))
-    tiny_data.make_encoders(layout)
+def test_a_full_disk_stops_a_run_before_an_array_is_written(media, layout, monkeypatch):
+    data = settings_of(write(media, rows(), "full.csv"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(100))
     with pytest.raises(OSError, match="text.npy: needs 0 MB more, 0 MB are free"):
         tiny_data.prepare(data, layout)
 
 
-def test_a_changed_table_gives_another_receipt(media, tmp_path):
-    layout, receipts = tiny_data.layout_in(tmp_path), set()
+def test_a_changed_table_gives_another_receipt(media, layout):
+    receipts = set()
     for table in (rows(), rows(8)):
         data = settings_of(write(media, table, "changing.csv"))
         tiny_data.data_stages.download_dataset(data.source, data.kind, data.origin, layout)

@@ -1,5 +1,6 @@
 """A whole run in small: generated media, tiny random RoBERTa, ViT and AST, one epoch, all directions."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import ASTFeatureExtractor, PreTrainedTokenizerFast, ViTImageP
 
 from crossmodal_peft.download import sha256
 from crossmodal_peft.encoder import build_encoder
+from crossmodal_peft.items import Refused
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.records import write_json
 from crossmodal_peft.schema import DatasetSettings
@@ -25,6 +27,7 @@ from crossmodal_peft.settings import Cell, Live, Settings
 from crossmodal_peft.stages import data as data_stages
 from crossmodal_peft.stages import evaluation, training
 
+QUIRKS = ['A dog barks. Then "nothing", at all.', "Rain; wind, and thunder.", "Üben", "  spaces ", "Steps."]
 ENCODERS: dict[str, dict[str, Any]] = {
     "text": {"family": "bert", "pooling": "mean", "max_tokens": 16},
     "image": {"family": "vit", "pooling": "cls", "image_size": 16},
@@ -49,6 +52,16 @@ def sound(path: Path, number: int, seconds: float = 0.6, rate: int = 16_000) -> 
     """Write a tone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, 0.5 * np.sin(np.arange(round(seconds * rate)) * (100 + 40 * number) / rate), rate)
+    return path
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write a table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
     return path
 
 
@@ -119,3 +132,24 @@ def train(data: DatasetSettings, layout: Layout) -> dict[str, Any]:
     training.train_cell(cell, layout, Live())
     evaluation.record_cell(cell.name, [1, 5, 10], layout)
     return yaml.safe_load((layout.run(cell.name) / "record.json").read_text())
+
+
+def found(module: Any, root: Path, data: DatasetSettings) -> list[Any]:
+    """What a dataset kind finds under a folder."""
+    return list(module.items(root, data))
+
+
+def refusals(items: list[Any]) -> dict[str, str]:
+    """Why which items were refused."""
+    return {item.name: item.reason for item in items if isinstance(item, Refused)}
+
+
+def reasons(manifest: pd.DataFrame) -> dict[str, str]:
+    """Why which items of a manifest were refused."""
+    return manifest[manifest.reason != ""].set_index("item").reason.to_dict()
+
+
+def check_directions(record: dict[str, Any], count: int) -> None:
+    """A record holds metrics of so many directions."""
+    assert len(record["metrics"]) == count
+    assert all(0 <= metrics["hit@1"] <= 1 for metrics in record["metrics"].values())

@@ -80,9 +80,9 @@ def captions(root: Path, split: str) -> Path | None:
 
 
 def clips(root: Path, split: str) -> Path | None:
-    """The folder of a split's clips, of the lowest rate if there are several: 16 kHz are enough here."""
+    """The folder of a split's clips, of the highest rate if there are several."""
     known = [path for path in root.glob(f"AUDIOCAPS/audio_*Hz/{split}") if any(path.iterdir())]
-    return min(known, key=lambda path: int(path.parent.name[6:-2]), default=None)
+    return max(known, key=lambda path: int(path.parent.name[6:-2]), default=None)
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:

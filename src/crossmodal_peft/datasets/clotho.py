@@ -8,7 +8,7 @@ The files stand as the library aac-datasets lays them out, `CLOTHO_v2.1/{clotho_
 clotho_audio_files/<split>}`, or as the DCASE baselines do, `clotho_captions_<split>.csv` beside the folders
 `<split>`. Splits that are in neither are downloaded into the first. The library itself is not used: its
 release 0.7.0 cannot be imported beside torchaudio 2.11, which has no `AudioMetaData`, and it takes a dataset
-with a missing clip for absent.
+with a missing clip for absent. The tests read with it what this file laid out.
 """
 
 from collections.abc import Iterator
