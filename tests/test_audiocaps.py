@@ -68,5 +68,7 @@ def test_the_library_aac_datasets_reads_the_same_clips_and_captions(audiocaps_se
     for split in audiocaps.SIDES:
         theirs = aac_datasets.AudioCaps(tmp_path, split, verbose=0)
         ours = [i for i in items if isinstance(i, Item) and i.name.startswith(f"{split}/")]
-        assert [item.audios[0].name for item in ours] == theirs["fname"]
-        assert [item.texts for item in ours] == [[t.strip() for t in texts] for texts in theirs["captions"]]
+        assert [item.audios[0].name for item in ours] == theirs[:, "fname"]
+        assert [item.texts for item in ours] == [
+            [t.strip() for t in texts] for texts in theirs[:, "captions"]
+        ]

@@ -124,6 +124,8 @@ def test_the_library_aac_datasets_reads_the_same_clips_and_captions(clotho_serve
     for split, subset in SUBSETS.items():
         theirs = aac_datasets.Clotho(tmp_path, subset, verbose=0)
         ours = [item for item in items if item.name.startswith(f"{split}/")]
-        assert [item.audios[0].name for item in ours] == theirs["fname"]
-        assert [item.texts for item in ours] == [[t.strip() for t in texts] for texts in theirs["captions"]]
-        assert [str(item.audios[0]) for item in ours] == theirs["fpath"]
+        assert [item.audios[0].name for item in ours] == theirs[:, "fname"]
+        assert [item.texts for item in ours] == [
+            [t.strip() for t in texts] for texts in theirs[:, "captions"]
+        ]
+        assert [str(item.audios[0]) for item in ours] == theirs[:, "fpath"]

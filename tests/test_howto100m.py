@@ -139,7 +139,7 @@ def test_a_segment_is_widened_around_its_middle_inside_the_video():
 def test_frame_and_sound_are_those_of_the_segment(videos):
     segment = videos / "videos" / "v1.mp4#t=3.000,5.000"
     assert np.asarray(howto100m.read_image(segment)).mean() == pytest.approx(160, abs=8)  # second 4
-    wave = howto100m.read_audio(segment)
+    wave = howto100m.read_audio(segment, 16_000)
     assert len(wave) == pytest.approx(2 * 16_000, abs=20)
     loudness = [np.abs(wave[i * 16_000 + 2000 : (i + 1) * 16_000 - 2000]).max() for i in range(2)]
     assert loudness == pytest.approx([3 / 6, 4 / 6], abs=0.08)

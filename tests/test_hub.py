@@ -14,17 +14,20 @@ import numpy as np
 import pytest
 import tiny_data
 import torch
-from conftest import copy_repository, run
+from huggingface_hub import constants
 from tiny import encoder_of, inputs_of
 from transformers import ClapFeatureExtractor, CLIPImageProcessor
+from typer.testing import CliRunner
 
 from crossmodal_peft import hub
+from crossmodal_peft.cli import app
 from crossmodal_peft.encoder import load_encoder
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.settings import Folder, Paths
 from crossmodal_peft.stages.data import check_receipt, download_encoder
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+TEMPLATE = "{repo_id}/resolve/{revision}/{filename}"
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +44,11 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def served(model):
-    """A hub on loopback that serves the model at one commit: its address, and the names it was asked for."""
+def served(model, monkeypatch):
+    """A hub on loopback that serves the model at one commit: its address, and the names it was asked for.
+
+    In this process it takes the place of the real one.
+    """
     asked, files = [], {str(p.relative_to(model)): p for p in model.rglob("*") if p.is_file()}
 
     def entry(name):
@@ -93,27 +99,27 @@ def served(model):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{endpoint}/{TEMPLATE}")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    yield endpoint, asked
     server.shutdown()
 
 
-def download(root: Path, endpoint: str, repository: str = "tiny/roberta") -> subprocess.CompletedProcess[str]:
-    """Run the command that Snakemake calls, against the hub at an address."""
+def arguments(root: Path, repository: str = "tiny/roberta") -> list[str]:
+    """Of the command that Snakemake calls."""
     source = json.dumps({"hub": repository, "revision": REVISION})
-    command = [sys.executable, "-m", "crossmodal_peft.cli", "download-encoder", "tiny", "--settings", source]
-    command += ["--paths", json.dumps({"raw": f"{root}/raw"})]
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": f"{root}/home",
-        "HF_HUB_DISABLE_XET": "1",
-    }
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    paths = json.dumps({"raw": f"{root}/raw"})
+    return ["download-encoder", "tiny", "--settings", source, "--paths", paths]
 
 
 def test_a_model_of_the_hub_is_fetched_without_code_and_pickles(served, model, tmp_path):
     endpoint, asked = served
-    done = download(tmp_path, endpoint)
+    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": f"{tmp_path}/home"}
+    environment["HF_HUB_DISABLE_XET"] = "1"
+    command = [sys.executable, "-m", "crossmodal_peft.cli", *arguments(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "raw" / "encoders" / "tiny"
     names = {path.name for path in hub.files(model)}
@@ -128,41 +134,33 @@ def test_a_model_of_the_hub_is_fetched_without_code_and_pickles(served, model, t
 
 
 def test_what_the_hub_does_not_give_is_one_line(served, tmp_path):
-    endpoint, _ = served
-    done = download(tmp_path, endpoint, "tiny/other")
-    assert done.returncode == 3
-    assert done.stderr.count("\n") == 1
-    assert f"the hub does not give tiny/other at {REVISION}" in done.stderr
-    assert "source: {folder: FOLDER}" in done.stderr
+    done = CliRunner().invoke(app, arguments(tmp_path, "tiny/other"))
+    assert done.exit_code == 3
+    assert done.output.count("\n") == 1
+    assert f"the hub does not give tiny/other at {REVISION}" in done.output
+    assert "source: {folder: FOLDER}" in done.output
     assert not (tmp_path / "raw" / "encoders" / "tiny" / "source.json").exists()
 
 
-def test_other_weights_than_the_hub_lists_are_refused(served, tmp_path, monkeypatch):
-    endpoint, _ = served
-    assert download(tmp_path, endpoint).returncode == 0
-    cached = tmp_path / "raw" / "encoders" / "tiny"
-
+def test_other_weights_than_the_hub_lists_are_refused(served, model, tmp_path, monkeypatch):
     def damaged(*_, local_dir, **__):
-        shutil.copytree(cached, local_dir)
+        hub.fetch_folder(model, local_dir)
         (local_dir / "model.safetensors").write_bytes(b"damaged")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", damaged)
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
     with pytest.raises(ValueError, match=r"model\.safetensors: sha256 is .* expected"):
         hub.fetch_repository("tiny/roberta", REVISION, tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
 
 def test_a_model_with_code_of_its_own_leaves_nothing(served, model, tmp_path):
-    endpoint, _ = served
     (model / "config.json").rename(tmp_path / "config.json")
     content = json.loads((tmp_path / "config.json").read_text()) | {"auto_map": {"AutoModel": "modeling.Own"}}
     (model / "config.json").write_text(json.dumps(content))
-    done = download(tmp_path, endpoint)
+    with pytest.raises(ValueError, match="auto_map names code of the model's own, which is never run"):
+        hub.fetch_repository("tiny/roberta", REVISION, tmp_path / "encoders" / "tiny")
     (tmp_path / "config.json").replace(model / "config.json")
-    assert done.returncode == 3
-    assert "auto_map names code of the model's own, which is never run" in done.stderr
-    assert list((tmp_path / "raw" / "encoders").iterdir()) == []
+    assert list((tmp_path / "encoders").iterdir()) == []
 
 
 def test_a_folder_of_the_user_becomes_an_encoder(model, tmp_path):
@@ -196,24 +194,6 @@ def test_a_folder_that_cannot_be_used_is_refused_with_the_fix(model, tmp_path, c
     with pytest.raises(ValueError, match=complaint):
         hub.fetch_folder(tmp_path / "model", tmp_path / "encoder")
     assert not (tmp_path / "encoder").exists()
-
-
-def test_a_changed_folder_is_copied_again(model, tmp_path):
-    folder = shutil.copytree(model, tmp_path / "model")
-    repository = tmp_path / "repository"
-    repository.mkdir()
-    copy_repository(tmp_path, repository)
-    overlay = {
-        "encoders": {"roberta-base": {"source": {"folder": str(folder)}}},
-        "paths": {"raw": "build/raw"},
-    }
-    (repository / "own.yaml").write_text(json.dumps(overlay))
-    command = "snakemake {} build/raw/encoders/roberta-base/source.json --configfile own.yaml"
-    run(command.format(""), repository, PYTHONPATH=str(repository / "src"))
-    assert (repository / "build/raw/encoders/roberta-base/model.safetensors").is_file()
-    assert "Nothing to be done" in run(command.format("-n"), repository)
-    (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
-    assert "download_encoder" in run(command.format("-n"), repository)
 
 
 def test_folders_of_other_families_are_prepared_trained_and_evaluated(tmp_path, monkeypatch):

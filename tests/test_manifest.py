@@ -10,6 +10,7 @@ import pytest
 import tiny_data
 import yaml
 from conftest import copy_repository, run
+from tiny import encoder_of
 
 from crossmodal_peft import registry
 from crossmodal_peft.items import Item, Refused
@@ -196,10 +197,11 @@ def test_a_table_that_is_not_there_says_where_it_was_looked_for(tmp_path):
         manifest.download(tmp_path, **data.origin)
 
 
-def test_the_workflow_plans_every_kind_and_prepares_a_changed_table_again(media, tmp_path):
+def test_the_workflow_plans_every_kind_and_reads_changed_tables_and_folders_again(media, tmp_path):
     (tmp_path / "project").mkdir()
     folder = copy_repository(tmp_path, tmp_path / "project")
-    table = write(media, rows(), "planned.csv")
+    table, model = write(media, rows(), "planned.csv"), tmp_path / "roberta"
+    encoder_of("roberta").model.save_pretrained(model)
     sound, picture = {"audio": "whisper-tiny-en"}, {"image": "dinov2-small"}
     kinds = {
         "birds": {"kind": "manifest", "manifest": str(table), "encoders": sound | picture},
@@ -210,13 +212,22 @@ def test_the_workflow_plans_every_kind_and_prepares_a_changed_table_again(media,
         "howto100m": {"kind": "howto100m", "encoders": sound | picture, "folder": "/videos"},
     }
     for block in kinds.values():
-        block["encoders"] = {"text": "minilm-l6", **block["encoders"]}
-    overlay = {"datasets": kinds, "matrix": {"datasets": list(kinds), "methods": ["frozen"], "seeds": [0]}}
-    (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay | {"paths": {"raw": "raw"}}))
-    plan = run("snakemake -n --configfile overlay.yaml", folder)
-    assert all(f"prepare_{name}" in plan for name in kinds)
-    receipt = next(f"raw/datasets/{p.source}/source.json" for p in [settings_of(table)])
-    run(f"snakemake --configfile overlay.yaml -- {receipt}", folder, PYTHONPATH=str(folder / "src"))
-    assert "Nothing to be done" in run(f"snakemake -n --configfile overlay.yaml -- {receipt}", folder)
+        block["encoders"] = {"text": "roberta-base", **block["encoders"]}
+    overlay = {
+        "encoders": {"roberta-base": {"source": {"folder": str(model)}}},
+        "datasets": kinds,
+        "matrix": {"datasets": list(kinds), "methods": ["frozen"], "seeds": [0]},
+        "paths": {"raw": "raw"},
+    }
+    (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    source = settings_of(table).source
+    receipts = f"raw/datasets/{source}/source.json raw/encoders/roberta-base/source.json"
+    run(f"snakemake --configfile overlay.yaml -- {receipts}", folder, PYTHONPATH=str(folder / "src"))
+    assert (folder / "raw/encoders/roberta-base/model.safetensors").is_file()
+    assert "Nothing to be done" in run(f"snakemake -n --configfile overlay.yaml -- {receipts}", folder)
     write(media, rows(8), "planned.csv")
-    assert "download_dataset" in run(f"snakemake -n --configfile overlay.yaml -- {receipt}", folder)
+    (model / "config.json").write_text((model / "config.json").read_text() + "\n")
+    plan = run("snakemake -n --configfile overlay.yaml", folder)
+    assert f"download the dataset {source}" in plan
+    assert "download the encoder roberta-base" in plan
+    assert all(f"prepare_{name}" in plan for name in kinds)
