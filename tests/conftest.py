@@ -139,7 +139,7 @@ def aac_datasets(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     import torchaudio
 
     monkeypatch.setattr(torchaudio, "AudioMetaData", type("AudioMetaData", (), {}), raising=False)
-    library: ModuleType = pytest.importorskip("aac_datasets")
+    library: ModuleType = pytest.importorskip("aac_datasets", reason="pip install aac-datasets==0.7.0")
     return library
 
 
