@@ -69,6 +69,15 @@ def embed(towers: Towers, model_type: str) -> Tensor:
     return towers.encoders[0](*inputs_of(model_type), start="input").detach()
 
 
+def test_the_exceptions_are_those_that_settings_refuse():
+    refused = {
+        name: getattr(registry.module("methods", b["kind"]), "UNFIT", {}) for name, b in METHODS.items()
+    }
+    assert {
+        (name, family): why for name, unfit in refused.items() for family, why in unfit.items()
+    } == EXCEPTIONS
+
+
 def test_every_method_has_a_variant_here():
     assert {block["kind"] for block in METHODS.values()} == set(registry.names("methods"))
 
@@ -179,7 +188,8 @@ def test_both_attention_kernels_agree(name):
 
 # Compilation takes seconds. One family each, in turn; all pairs: EVERY_PAIR=1 pytest -k compiled
 TURNS = [*FAMILIES, "clap"]
-IN_TURN = [(name, TURNS[i % len(TURNS)]) for i, name in enumerate(METHODS)]
+ALIKE = ("rslora", "pissa", "lora-everywhere", "fourierft-zero", "prompt-shallow")  # as another's layers
+IN_TURN = [(name, TURNS[i % len(TURNS)]) for i, name in enumerate(n for n in METHODS if n not in ALIKE)]
 
 
 @pytest.mark.parametrize(("name", "encoder"), EVERYWHERE if os.environ.get("EVERY_PAIR") else IN_TURN)
