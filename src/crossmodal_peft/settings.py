@@ -93,7 +93,9 @@ class AudioEncoder(EncoderSettings):
     """An encoder of sound."""
 
     modality: Literal["audio"]
-    seconds: PositiveFloat = Field(10.0, description="Clips are cut or padded to this length.")
+    seconds: PositiveFloat = Field(
+        10.0, description="Clips are padded to this length, or cut: of longer ones the beginning is heard."
+    )
 
 
 AnyEncoder = Annotated[TextEncoder | ImageEncoder | AudioEncoder, Field(discriminator="modality")]
