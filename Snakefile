@@ -1,5 +1,6 @@
 """download → prepare → trunk → train → evaluate → aggregate → tables, plots and a summary in words."""
 
+import gc
 import json
 import os
 from functools import cache
@@ -11,6 +12,9 @@ from crossmodal_peft import hub, registry
 from crossmodal_peft.checking import check
 from crossmodal_peft.layout import RECEIPT, Layout
 from crossmodal_peft.settings import Carrier, Folder, cell as settings_of_cell, parts
+
+# A plan is millions of objects that all stay: to look for garbage among them took a fifth of its time.
+gc.set_threshold(100_000, 50, 100)
 
 
 configfile: "params.yaml"
@@ -56,17 +60,34 @@ def cell_named(name):
     return settings_of_cell(SETTINGS, dataset, method, int(seed))
 
 
-def files_behind(name):
-    """The data, activations and large files of a cell, in the folders that DVC keeps."""
-    cell = cell_named(name)
+def missing(wildcards):
+    """Files behind the tables that are not there, in the folders that DVC keeps; of a cell the first.
+
+    The tables need them, but git keeps the tables: a clone without data must not count as done. As a function
+    it is called for `rule all` only, not in every job of a cluster.
+    """
+    cells = {name.rpartition("/")[0]: cell_named(name) for name in CELLS}
+    data = [path for cell in cells.values() for path in data_of(cell)]
     large = ["weights.safetensors", "embeddings.safetensors", "cell.json", "queries.parquet"]
-    arrays = [path for paths in LAYOUT.arrays(cell).values() for path in paths.values()]
+    files = [[f"{LAYOUT.checkpoint(name)}/{file}" for file in large] for name in CELLS]
+    first = [next((path for path in paths if not os.path.exists(path)), None) for paths in files]
+    return [path for path in dict.fromkeys(data) if not os.path.exists(path)] + list(filter(None, first))
+
+
+def data_of(cell):
+    """The downloads and arrays of a cell."""
     return [
-        *[LAYOUT.dataset(data.source) / RECEIPT for data in cell.data.values()],
-        *[folder / RECEIPT for folder in LAYOUT.folders(cell.encoder_names).values()],
-        *LAYOUT.manifests(cell.dataset).values(),
-        *arrays,
-        *[LAYOUT.checkpoint(name) / file for file in large],
+        *[f"{LAYOUT.dataset(data.source)}/{RECEIPT}" for data in cell.data.values()],
+        *inputs_of(cell),
+    ]
+
+
+def inputs_of(cell):
+    """The files that a training reads: manifests, arrays and encoders."""
+    return [
+        *map(str, LAYOUT.manifests(cell.dataset).values()),
+        *[str(path) for paths in LAYOUT.arrays(cell).values() for path in paths.values()],
+        *[f"{folder}/{RECEIPT}" for folder in LAYOUT.folders(cell.encoder_names).values()],
     ]
 
 
@@ -109,8 +130,7 @@ include: "workflow/rules/sweep.smk"
 rule all:
     default_target: True
     input:
-        # The tables need these, but git keeps the tables: a clone without data must not count as done.
-        [path for name in CELLS for path in files_behind(name)],
+        missing,
         OVERVIEW,
         expand(
             f"{LAYOUT.results}/tables/{{name}}.{{kind}}",

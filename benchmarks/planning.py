@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -18,20 +19,25 @@ from crossmodal_peft.provenance import hardware
 DATASETS, METHODS = ("stamps-image", "stamps-speech"), ("frozen", "full", "lora", "prefix", "adapter")
 
 
-def plan(cells: int) -> tuple[int, float]:
-    """Plan so many cells of an empty folder; returns the jobs and the seconds."""
-    seeds = list(range(cells // (len(DATASETS) * len(METHODS))))
+def overlay(cells: int) -> dict[str, Any]:
+    """Settings of so many cells in an empty folder."""
     root = f"build/planning-{cells}"
-    folders = {name: f"{root}/{name}" for name in ("raw", "prepared", "checkpoints", "results")}
-    matrix = {"datasets": list(DATASETS), "methods": list(METHODS), "seeds": seeds}
-    overlay = {"matrix": matrix, "paths": folders, "sweep": {"seed": 10**6}}
+    seeds = list(range(cells // (len(DATASETS) * len(METHODS))))
+    return {
+        "matrix": {"datasets": list(DATASETS), "methods": list(METHODS), "seeds": seeds},
+        "paths": {name: f"{root}/{name}" for name in ("raw", "prepared", "checkpoints", "results")},
+        "sweep": {"seed": 10**6},
+    }
+
+
+def plan(settings: dict[str, Any], *targets: str) -> tuple[int, float]:
+    """Plan the targets, or all cells; returns the jobs and the seconds."""
     with NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(overlay, file)
+        yaml.safe_dump(settings, file)
         file.flush()
         began = time.perf_counter()
-        done = subprocess.run(
-            ["snakemake", "-n", "--configfile", file.name], capture_output=True, text=True, check=True
-        )
+        command = ["snakemake", "-n", "--configfile", file.name, "--", *targets]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds = time.perf_counter() - began
     total = next(line for line in done.stdout.splitlines() if line.startswith("total"))
     return int(total.split()[1]), seconds
@@ -47,17 +53,20 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     for cells in sorted(arguments.cells):
-        jobs, seconds = plan(cells)
+        settings = overlay(cells)
+        _, alone = plan(settings, f"{settings['paths']['checkpoints']}/stamps-image/lora/0/cell.json")
+        jobs, seconds = plan(settings)
         # Of all children so far: the largest, and sizes grow.
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
-        rows.append((cells, jobs, seconds, peak))
+        rows.append((cells, jobs, seconds, peak, alone))
         print(rows[-1], flush=True)
-    table = pd.DataFrame(rows, columns=["cells", "jobs", "seconds", "peak memory (MB)"])
+    table = pd.DataFrame(rows, columns=["cells", "jobs", "seconds", "peak memory (MB)", "one cell (s)"])
     machine = hardware()
     arguments.out.write_text(
         f"# Planning\n\n`python benchmarks/planning.py --out {arguments.out}` on {machine['processor']}, "
-        f"{machine['cores']} cores: `snakemake -n` of a matrix of which nothing exists.\n\n"
-        f"{table.to_markdown(index=False, floatfmt=('.0f', '.0f', '.1f', '.0f'))}\n"
+        f"{machine['cores']} cores: `snakemake -n` of a matrix of which nothing exists, and of one of its "
+        "cells, about what a job of a cluster begins with, twice.\n\n"
+        f"{table.to_markdown(index=False, floatfmt=('.0f', '.0f', '.1f', '.0f', '.1f'))}\n"
     )
 
 

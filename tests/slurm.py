@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -47,15 +48,19 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/none
 MinJobAge=3600
-GresTypes=gpu
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+GresTypes=gpu,shard
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} Boards=1 SocketsPerBoard=1 CoresPerSocket={cores} \
-ThreadsPerCore=1 RealMemory={memory} Gres=gpu:h100:2 State=UNKNOWN
+ThreadsPerCore=1 RealMemory={memory} Gres=gpu:h100:2,shard:8 State=UNKNOWN
 PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
+PartitionName=urgent Nodes={host} MaxTime=INFINITE PriorityTier=2 State=UP
 """
 FILES = {
     "slurm.conf": SLURM,
-    "gres.conf": "NodeName={host} Name=gpu Type=h100 File={folder}/fakegpu[0-1]\n",
+    "gres.conf": "NodeName={host} Name=gpu Type=h100 File={folder}/fakegpu[0-1]\n"
+    "NodeName={host} Name=shard Count=8\n",
     "cgroup.conf": "CgroupAutomount=no\nConstrainCores=no\nConstrainRAMSpace=no\n",
 }
 
@@ -91,6 +96,15 @@ def start(folder: Path) -> None:
     wait_for("slurmctld", ["scontrol", "ping"], "UP")
     subprocess.run(["slurmd"], check=True)
     wait_for("the node", ["sinfo", "--noheader", "--format=%T"], "idle")
+
+
+def lose_node(folder: Path) -> None:
+    """Kill the node's daemon and all that its jobs run, without a warning, as a node that loses power."""
+    psutil.Process(int((folder / "slurmd.pid").read_text())).kill()
+    steps = [process for process in psutil.process_iter(["name"]) if process.info["name"] == "slurmstepd"]
+    for process in [process for step in steps for process in (step, *step.children(recursive=True))]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def start_munge(folder: Path) -> None:

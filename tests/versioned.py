@@ -31,6 +31,15 @@ def sh(command: str, folder: Path) -> str:
 
 def create(folder: Path, raw: Path) -> None:
     """A project whose first state is trained, committed and pushed."""
+    begin(folder, raw)
+    shrink(folder / "params.yaml")
+    sh("dvc repro", folder)
+    commit(folder, "first")
+    sh("dvc push", folder)
+
+
+def begin(folder: Path, raw: Path) -> None:
+    """A project in which only the downloads are there; nothing is committed."""
     folder.mkdir()
     sh(f"{COPY} {folder}", REPOSITORY)
     shutil.rmtree(folder / "results")
@@ -39,7 +48,6 @@ def create(folder: Path, raw: Path) -> None:
         for path in (folder / "src/crossmodal_peft" / kind).glob("*.py"):
             if path.stem not in kept:
                 path.unlink()
-    shrink(folder / "params.yaml")
     for name in ("datasets/stamps", "encoders/minilm-l6", "encoders/dinov2-small"):
         shutil.copytree(raw / name, folder / "data/raw" / name, ignore=shutil.ignore_patterns("apt-lists"))
     sh(
@@ -47,9 +55,6 @@ def create(folder: Path, raw: Path) -> None:
         folder,
     )
     sh("snakemake --touch data/raw/*/*/source.json", folder)
-    sh("dvc repro", folder)
-    commit(folder, "first")
-    sh("dvc push", folder)
 
 
 def shrink(params: Path) -> None:

@@ -17,8 +17,8 @@ PAPER_SCALE = LAYOUT.results / "paper_scale.csv"
 
 rule aggregate:
     input:
-        records=[LAYOUT.run(cell) / "record.json" for cell in CELLS],
-        histories=[LAYOUT.run(cell) / "history.csv" for cell in CELLS],
+        records=lambda w: [f"{LAYOUT.run(cell)}/record.json" for cell in CELLS],
+        histories=lambda w: [f"{LAYOUT.run(cell)}/history.csv" for cell in CELLS],
         code=code("aggregate", "files"),
     output:
         AGGREGATED,
@@ -42,7 +42,7 @@ rule overview:
 
 rule compare_methods:
     input:
-        queries=[LAYOUT.checkpoint(cell) / "queries.parquet" for cell in CELLS],
+        queries=lambda w: [f"{LAYOUT.checkpoint(cell)}/queries.parquet" for cell in CELLS],
         manifests=[LAYOUT.manifest(name) for dataset in SETTINGS.matrix.datasets for name in parts(dataset)],
         code=code("comparison", "hardest", "statistics"),
     output:

@@ -12,11 +12,18 @@ def group_of(wildcards):
     return "frozen" if SETTINGS.methods[name].kind == "frozen" else None
 
 
+@cache
+def read_by(dataset, method, seed):
+    """Files that a method reads on a dataset, and the code of the method and of the encoders."""
+    cell = cell_named(f"{dataset}/{method}/{seed}")
+    families = [file for name in parts(dataset) for file in family_code(name)]
+    return [*inputs_of(cell), *families, *code(f"methods/{cell.tuning.kind}")]
+
+
 rule train:
     input:
-        lambda w: LAYOUT.manifests(w.dataset).values(),
-        lambda w: [path for paths in LAYOUT.arrays(cell_of(w)).values() for path in paths.values()],
-        lambda w: [folder / RECEIPT for folder in LAYOUT.folders(cell_of(w).encoder_names).values()],
+        # They are the same for every seed, and looked up once.
+        lambda w: read_by(w.dataset, w.method, SETTINGS.matrix.seeds[0]),
         # metrics.py is left out: of it, training uses hit@K alone, so that a new metric trains nothing.
         code(
             "train",
@@ -47,8 +54,6 @@ rule train:
             "scoring",
             "screening",
         ),
-        lambda w: [file for name in parts(w.dataset) for file in family_code(name)],
-        lambda w: code(f"methods/{cell_of(w).tuning.kind}"),
     output:
         multiext(
             str(LAYOUT.checkpoint("{dataset}/{method}/{seed}")) + "/",

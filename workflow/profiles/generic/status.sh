@@ -1,0 +1,6 @@
+# What became of a job of Slurm; another scheduler's words go into the same three answers.
+case "$(squeue --noheader --states=all --format=%T --jobs="$1")" in
+	COMPLETED) echo success ;;
+	BOOT_FAIL | CANCELLED | DEADLINE | FAILED | NODE_FAIL | OUT_OF_MEMORY | PREEMPTED | TIMEOUT) echo failed ;;
+	*) echo running ;;
+esac
