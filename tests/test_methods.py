@@ -187,9 +187,9 @@ def test_both_attention_kernels_agree(name):
 
 
 # Compilation takes seconds. One family each, in turn; all pairs: EVERY_PAIR=1 pytest -k compiled
-TURNS = [*FAMILIES, "clap"]
 ALIKE = ("rslora", "pissa", "lora-everywhere", "fourierft-zero", "prompt-shallow")  # as another's layers
-IN_TURN = [(name, TURNS[i % len(TURNS)]) for i, name in enumerate(n for n in METHODS if n not in ALIKE)]
+COMPILED = [name for name in METHODS if name not in ALIKE]
+IN_TURN = [*((name, FAMILIES[i % len(FAMILIES)]) for i, name in enumerate(COMPILED)), ("prefix", "clap")]
 
 
 @pytest.mark.parametrize(("name", "encoder"), EVERYWHERE if os.environ.get("EVERY_PAIR") else IN_TURN)
