@@ -30,13 +30,13 @@ def overlay(cells: int) -> dict[str, Any]:
     }
 
 
-def plan(settings: dict[str, Any], *targets: str) -> tuple[int, float]:
-    """Plan the targets, or all cells; returns the jobs and the seconds."""
+def plan(settings: dict[str, Any], *arguments: str) -> tuple[int, float]:
+    """Plan what the arguments say, or all cells; returns the jobs and the seconds."""
     with NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump(settings, file)
         file.flush()
         began = time.perf_counter()
-        command = ["snakemake", "-n", "--configfile", file.name, "--", *targets]
+        command = ["snakemake", "-n", "--configfile", file.name, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds = time.perf_counter() - began
     total = next(line for line in done.stdout.splitlines() if line.startswith("total"))
@@ -48,25 +48,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--cells", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--cells", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     rows = []
     for cells in sorted(arguments.cells):
         settings = overlay(cells)
-        _, alone = plan(settings, f"{settings['paths']['checkpoints']}/stamps-image/lora/0/cell.json")
+        checkpoints, results = (settings["paths"][name] for name in ("checkpoints", "results"))
+        _, alone = plan(settings, "--", f"{checkpoints}/stamps-image/lora/0/cell.json")
+        _, fifth = plan(settings, "--batch", "aggregate=1/5", "--", f"{results}/quality.csv")
         jobs, seconds = plan(settings)
         # Of all children so far: the largest, and sizes grow.
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
-        rows.append((cells, jobs, seconds, peak, alone))
+        rows.append((cells, jobs, seconds, peak, alone, fifth))
         print(rows[-1], flush=True)
-    table = pd.DataFrame(rows, columns=["cells", "jobs", "seconds", "peak memory (MB)", "one cell (s)"])
+    columns = ["cells", "jobs", "seconds", "peak memory (MB)", "one cell (s)", "a fifth (s)"]
+    table = pd.DataFrame(rows, columns=columns)
     machine = hardware()
     arguments.out.write_text(
         f"# Planning\n\n`python benchmarks/planning.py --out {arguments.out}` on {machine['processor']}, "
-        f"{machine['cores']} cores: `snakemake -n` of a matrix of which nothing exists, and of one of its "
-        "cells, about what a job of a cluster begins with, twice.\n\n"
-        f"{table.to_markdown(index=False, floatfmt=('.0f', '.0f', '.1f', '.0f', '.1f'))}\n"
+        f"{machine['cores']} cores: `snakemake -n` of a matrix of which nothing exists; of one of its "
+        "cells, about what a job of a cluster begins with, twice; and of a fifth of them "
+        "(`--batch aggregate=1/5 results/quality.csv`).\n\n"
+        f"{table.to_markdown(index=False, floatfmt=('.0f', '.0f', '.1f', '.0f', '.1f', '.1f'))}\n"
     )
 
 
