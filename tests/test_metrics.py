@@ -237,7 +237,7 @@ def near_tied_problem():
 
 
 # (counting.FEW, counting.MOST_COMPARISONS): what counting would choose by itself, and each of its ways alone.
-WAYS = {"chosen": (1 / 8, 8), "few": (1e9, 8), "each": (0, 10**9), "sorted": (0, 0)}
+WAYS = {"chosen": (1 / 16, 2), "few": (1e9, 2), "each": (0, 10**9), "sorted": (0, 0)}
 VNNI = torch.cpu.get_capabilities().get("avx512_vnni", False)
 PROBLEMS = {
     "tied": tied_problem(0),

@@ -98,11 +98,11 @@ def _may_be_nearest(screen: Screen, products: Tensor, kth: Tensor, k: int) -> Te
     `kth`: (rows, 1) exact k-th best scores so far, -inf while there are fewer. Only where it lets too many
     pass, the k-th best of the tile itself is looked for: an item certainly below that is no candidate either.
     """
-    mask = reached(products, screen.limits(kth)[0])
+    mask = reached(products, screen.limits(kth)[0][:, :1])
     if products.shape[1] < k or torch.count_nonzero(mask) <= CROWDED * len(products) * k:
         return mask
     own = torch.topk(products, k, dim=1).values[:, -1:]
-    mask &= reached(products, screen.limits(own * screen.unit - screen.bound)[0])
+    mask &= reached(products, screen.limits(own * screen.unit - screen.bound)[0][:, :1])
     if screen.dtype == torch.float64:
         # Exact scores level with the k-th: those of this tile after the first k come too late.
         level = products == own

@@ -7,7 +7,7 @@ exactly (see `scoring`), so the counts are those of exact scores and the same fo
 thread count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodal_peft.counting import count_tile
+from crossmodal_peft.counting import Triple, candidates, compare, joined, place, settle
 from crossmodal_peft.relevance import Relevance
 from crossmodal_peft.scoring import exact_scores, full_float32, prepare_both
 from crossmodal_peft.screening import Screen, screens
 
-# Scores in a tile. On a CPU 4 MB of scores and as much scratch stay in the cache, where comparing with a
-# threshold costs a fortieth of the product; a GPU wants few, large kernels.
-CPU_TILE, GPU_TILE = 2**20, 2**27
+# Scores in a tile. On a CPU 2 MB of scores stays in the second-level cache, where comparing with a threshold
+# costs a fifteenth of the product; a GPU wants few, large kernels.
+CPU_TILE, GPU_TILE = 2**19, 2**27
 CPU_TILE_WIDTH, GPU_TILE_WIDTH = 512, 2**14
+# Candidates that are kept until they are placed together: a few MB.
+MOST_WAITING = 2**17
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,19 @@ class Ranks:
 
 @dataclass(frozen=True)
 class _Thresholds:
-    """The relevant items of one block of queries: `pairs` of the CSR form, and their scores as a matrix.
+    """The relevant items of one block of queries, and their scores as a matrix.
 
-    `scores` is (rows, slots); a pair sits at `place` of its entries, and unused slots hold +inf, which no
-    score reaches. Pairs are also listed by ascending gallery row in `by_item`, so that the ones inside a tile
-    are one slice of it and of `items`.
+    Attributes:
+        scores: (rows, slots) float64, ascending along the slots; unused ones hold +inf, which no score
+            reaches.
+        pairs, row, slot, items: (pairs,) each, by ascending gallery row `items`, so that the relevant items
+            inside a tile are one slice: where a pair stands in the CSR form and in `scores`.
     """
 
-    pairs: Tensor
-    place: Tensor
     scores: Tensor
-    by_item: Tensor
+    pairs: Tensor
+    row: Tensor
+    slot: Tensor
     items: Tensor
 
 
@@ -139,12 +143,13 @@ def _thresholds(relevance: Relevance, rows: Tensor, scores: Tensor, items: Tenso
     row = torch.repeat_interleave(counts)
     slot = torch.arange(len(row), device=rows.device) - (counts.cumsum(0) - counts)[row]
     pairs = offsets[rows][row] + slot
-    scores_of_rows = torch.full(
-        (len(rows), int(counts.max())), torch.inf, dtype=torch.float64, device=rows.device
-    )
-    scores_of_rows[row, slot] = scores[pairs]
+    shape = len(rows), int(counts.max())
+    of_rows = torch.full(shape, torch.inf, dtype=torch.float64, device=rows.device)
+    of_rows[row, slot] = scores[pairs]
+    of_rows, order = torch.sort(of_rows, dim=1)
+    slot = torch.argsort(order, dim=1)[row, slot]
     ascending, by_item = torch.sort(items[pairs])
-    return _Thresholds(pairs, row * scores_of_rows.shape[1] + slot, scores_of_rows, by_item, ascending)
+    return _Thresholds(of_rows, pairs[by_item], row[by_item], slot[by_item], ascending)
 
 
 def _count_block(
@@ -154,34 +159,61 @@ def _count_block(
 
     Tiles of one block are alike: from the first crowded one on the next higher precision serves.
     """
-    queries, gallery = grids
-    width = min(width, len(gallery))
-    total = torch.zeros((2, *thresholds.scores.shape), dtype=torch.int64, device=queries.device)
-    buffer = torch.empty(len(queries) * width, dtype=torch.float64, device=queries.device)
-    edges = torch.arange(0, len(gallery) + width, width, device=queries.device)
+    total = torch.zeros((2, *thresholds.scores.shape), dtype=torch.int64, device=grids[0].device)
+    width, float_bound, done = min(width, len(grids[1])), screens[-2].bound[:, 0], 0
+    buffer = torch.empty(len(grids[0]) * width, dtype=torch.float64, device=grids[0].device)
+    for screen in screens:
+        tiles = _passes(screen, thresholds, len(grids[1]), width, done, buffer)
+        for so_far, counts, near in tiles:
+            done = so_far
+            total += counts
+            if len(near[0]):
+                total += settle(near, screen, grids, thresholds.scores, float_bound)
+        if done >= len(grids[1]):
+            break
+    return total[:, thresholds.row, thresholds.slot]
+
+
+def _passes(
+    screen: Screen, thresholds: _Thresholds, gallery_size: int, width: int, start: int, buffer: Tensor
+) -> Iterator[tuple[int, Tensor, Triple]]:
+    """Tiles from `start` on until one is crowded: where to go on, counts, and the pairs to settle.
+
+    Candidates of several tiles are placed together, because each call has a cost of its own; those of the
+    first tile at once, to see whether this precision tells enough of them apart.
+    """
+    slots, limits = thresholds.scores.shape[1], screen.limits(thresholds.scores)
+    edges = torch.arange(start, gallery_size + width, width, device=buffer.device)
     splits = torch.searchsorted(thresholds.items, edges).tolist()
-    screen, *finer = screens
-    limits, float_bound = screen.limits(thresholds.scores), screens[-2].bound[:, 0]
-    for tile, first in enumerate(range(0, len(gallery), width)):
-        columns = slice(first, first + width)
-        inside = slice(splits[tile], splits[tile + 1])
-        counts = None
-        while counts is None:
-            products = screen.products(columns, buffer)
-            _set_aside(products, screen, limits, thresholds, inside, first)
-            sides = queries, gallery[columns]
-            counts = count_tile(products, screen, limits, sides, thresholds.scores, float_bound)
-            if counts is None:
-                screen, *finer = finer
-                limits = screen.limits(thresholds.scores)
-        total += counts
-    return total.flatten(1)[:, thresholds.place]
+    own = [limit[thresholds.row, thresholds.slot] for limit in limits]
+    waiting, seen = [], 0
+    for tile, first in enumerate(range(start, gallery_size, width)):
+        done = min(first + width, gallery_size)
+        products = screen.products(slice(first, done), buffer)
+        _set_aside(products, screen, own, thresholds, slice(splits[tile], splits[tile + 1]), first)
+        found, crowded = candidates(products, limits[0][:, :1]), False
+        if found is not None:
+            waiting.append((found[0], found[1] + first, found[2]))
+            seen += products.numel()
+        elif (compared := compare(products, screen, limits, slots)) is not None:
+            counts, (row, slot, column) = compared
+            yield done, counts, (row, slot, column + first)
+        else:
+            done, crowded = first, True
+        last = crowded or done == gallery_size
+        if waiting and (last or first == start or sum(len(part[0]) for part in waiting) > MOST_WAITING):
+            counts, near = place(joined(waiting), limits, slots)
+            last = last or (not screen.exact and len(near[0]) > screen.few * seen)
+            waiting, seen = [], 0
+            yield done, counts, near
+        if last:
+            return
 
 
 def _set_aside(
     products: Tensor,
     screen: Screen,
-    limits: tuple[Tensor, Tensor],
+    own: list[Tensor],
     thresholds: _Thresholds,
     inside: slice,
     first: int,
@@ -191,11 +223,9 @@ def _set_aside(
     Their exact scores are known: products outside their own limits, as with TF32 forced from outside, are
     refused, because the counts would be wrong.
     """
-    place = thresholds.place[thresholds.by_item[inside]]
-    row = torch.div(place, limits[0].shape[1], rounding_mode="floor")
-    entry = row * products.shape[1] + thresholds.items[inside] - first
-    own, (low, high) = products.view(-1).index_select(0, entry), (x.view(-1)[place] for x in limits)
-    if bool(((own < low) | (own > high)).any()):
+    entry = thresholds.row[inside] * products.shape[1] + thresholds.items[inside] - first
+    found, (low, high) = products.view(-1).index_select(0, entry), (limit[inside] for limit in own)
+    if bool(((found < low) | (found > high)).any()):
         raise RuntimeError(
             f"{screen.dtype} products here are less exact than they must be; is TF32 forced on?"
         )

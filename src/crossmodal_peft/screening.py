@@ -59,13 +59,21 @@ class Screen:
         """Products below the first or above the second limit certainly mean a lower or higher score.
 
         `scores`: (queries, slots) float64. Both limits have the products' type; that of +inf is never met.
+        It fills at least one more slot, up to a power of two, so that limits can be searched by halving.
         """
+        slots = scores.shape[1]
+        scores = torch.nn.functional.pad(scores, (0, 2 ** slots.bit_length() - slots), value=torch.inf)
         low, high = (scores - self.bound) / self.unit, (scores + self.bound) / self.unit
         if self.dtype.is_floating_point:
             return low.to(self.dtype), high.to(self.dtype)
         largest = torch.iinfo(self.dtype).max
         low, high = low.floor().clamp(-largest, largest), high.ceil().clamp(-largest, largest)
         return low.to(self.dtype), high.to(self.dtype)
+
+    @property
+    def exact(self) -> bool:
+        """Whether products are exact scores."""
+        return self.dtype == torch.float64
 
     @property
     def lowest(self) -> float:
@@ -111,7 +119,7 @@ def _in_bytes(queries: Embeddings, gallery: Embeddings) -> Screen:
     most, longest = lost_there.max(), gallery.norms.max()
     bound = 1.01 * (queries.norms * most + lost * (longest + most))
     unit = step.double() * common.double()
-    return Screen(rows, columns.T.contiguous(), torch.int32, _multiply_bytes, unit, bound[:, None], 1 / 64)
+    return Screen(rows, columns.T.contiguous(), torch.int32, _multiply_bytes, unit, bound[:, None], 1 / 128)
 
 
 def _rounded(grid: Tensor, step: Tensor, norms: Tensor) -> tuple[Tensor, Tensor]:
