@@ -81,7 +81,11 @@ def test_ids_that_do_not_fit_are_named(files, ids, fault):
     [
         (np.zeros(3), r"q.npy: expected floats of shape \(items, width\), found float64 \(3,\)"),
         (np.ones((3, 2), dtype=int), "q.npy: expected floats"),
-        (np.array([[1, 0], [0, np.nan], [0, np.inf]]), "q.npy: row 1 holds NaN or infinity; 2 such"),
+        (
+            np.array([[1, 0], [0, np.nan], [0, np.inf]]),
+            "q.npy: row 1 holds NaN or infinity in float32; 2 such",
+        ),
+        (np.full((3, 2), 1e300), "q.npy: row 0 holds NaN or infinity in float32; 3 such"),
         (np.array([[1, 0], [0, 1], [0, 0.0]]), "q.npy: row 2 is zero"),
         (np.ones((3, 4)), "q.npy has embeddings of width 4, .*g.npy of width 2"),
     ],
@@ -90,3 +94,20 @@ def test_embeddings_that_cannot_be_scored_are_named(files, array, fault):
     np.save(files / "q.npy", array)
     with pytest.raises(ValueError, match=fault):
         read_sides(files / "q.npy", files / "g.npy")
+
+
+def test_files_of_another_kind_are_named(files):
+    sides = read_sides(files / "q.npy", files / "g.npy")
+    for text, fault in (
+        ("", "no CSV with the columns"),
+        ("query,item\n", "no relevant pairs"),
+        ("a\n1\n", "found a"),
+    ):
+        (files / "rows.csv").write_text(text)
+        with pytest.raises(ValueError, match=f"rows.csv: .*{fault}"):
+            read_relevance(files / "rows.csv", *sides)
+    (files / "g.npy").write_text("1 2 3")
+    np.savez(files / "q.npz", np.eye(2))
+    for name, fault in (("g.npy", "not a .npy file of numbers"), ("q.npz", "archive of several arrays")):
+        with pytest.raises(ValueError, match=f"{name}: .*{fault}"):
+            read_embeddings(files / name)

@@ -16,16 +16,22 @@ def read_embeddings(path: Path, ids: Path | None = None) -> Gallery:
     Raises ValueError that names the file, and the row or line, if it is no matrix of floats, if an item is
     zero or not finite, or if ids are too few, too many, empty or given twice.
     """
-    array = np.load(path, allow_pickle=False)
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a .npy file of numbers; write it with numpy.save") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path}: an archive of several arrays; write the embeddings with numpy.save")
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
         raise ValueError(
             f"{path}: expected floats of shape (items, width), found {array.dtype} {array.shape}"
         )
-    embeddings = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite and is refused below
+        embeddings = array.astype(np.float32)
     unusable = ~np.isfinite(embeddings).all(axis=1) | ~embeddings.any(axis=1)
     if unusable.any():
         row = int(np.flatnonzero(unusable)[0])
-        fault = "is zero" if np.isfinite(embeddings[row]).all() else "holds NaN or infinity"
+        fault = "is zero" if np.isfinite(embeddings[row]).all() else "holds NaN or infinity in float32"
         raise ValueError(f"{path}: row {row} {fault}; {int(unusable.sum())} such row(s) in all")
     rows = np.arange(len(array))
     return Gallery(
@@ -62,11 +68,16 @@ def read_sides(
 def read_relevance(path: Path, queries: Gallery, gallery: Gallery) -> Relevance:
     """A CSV with the columns `query` and `item`, one relevant pair of ids (or rows, counted from 0) a line.
 
-    Raises ValueError that names the file and the line of an id that is not there.
+    Raises ValueError that names the file, and the line of an id that is not there; also if it has no pairs.
     """
-    pairs = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
+    try:
+        pairs = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: no CSV with the columns query and item: {error}") from error
     if not {"query", "item"} <= set(pairs.columns):
         raise ValueError(f"{path}: expected the columns query and item, found {', '.join(pairs.columns)}")
+    if pairs.empty:
+        raise ValueError(f"{path}: no relevant pairs; give at least one line of query,item below the header")
     rows = {}
     for column, side in (("query", queries), ("item", gallery)):
         found = pd.Index(side.positions.astype(str)).get_indexer(pd.Index(pairs[column]))

@@ -20,6 +20,8 @@ SMALLEST_FOR_BYTES = 2**21
 # Sums of more products of two bytes than this could pass 2^31.
 WIDEST_FOR_BYTES = 2**16
 BYTE = 127
+# Rows that are rounded at a time, so that their copies in float32 stay in the cache.
+ROUNDED_AT_ONCE = 2**10
 
 
 @dataclass(frozen=True)
@@ -111,22 +113,31 @@ def _in_bytes(queries: Embeddings, gallery: Embeddings) -> Screen:
     With q = a Q + r and g = b G + s, an exact score q g differs from a b (Q G) by q s + r (b G), at most
     |q| |s| + |r| (|g| + |s|). The steps' own rounding in float32 adds 2^-22 of each norm.
     """
-    grid, other = queries.grid, gallery.grid
-    step = torch.maximum(-grid.amin(dim=1, keepdim=True), grid.amax(dim=1, keepdim=True)) / BYTE
-    common = other.abs().amax() / BYTE
-    rows, lost = _rounded(grid, step, queries.norms)
-    columns, lost_there = _rounded(other, common, gallery.norms)
+    step = _peaks(queries.grid)[:, None] / BYTE
+    common = _peaks(gallery.grid).max() / BYTE
+    rows, lost = _rounded(queries.grid, step, queries.norms)
+    columns, lost_there = _rounded(gallery.grid, common.expand(len(gallery.grid), 1), gallery.norms)
     most, longest = lost_there.max(), gallery.norms.max()
     bound = 1.01 * (queries.norms * most + lost * (longest + most))
     unit = step.double() * common.double()
     return Screen(rows, columns.T.contiguous(), torch.int32, _multiply_bytes, unit, bound[:, None], 1 / 128)
 
 
+def _peaks(grid: Tensor) -> Tensor:
+    return torch.maximum(-grid.amin(dim=1), grid.amax(dim=1))
+
+
 def _rounded(grid: Tensor, step: Tensor, norms: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows in whole steps as int8, and (rows,) float64 bounds of the norm of what that takes away."""
-    steps = (grid / step).round_().clamp_(-BYTE, BYTE)
-    lost = torch.linalg.vector_norm(torch.addcmul(grid, steps, step, value=-1), dim=1)
-    return steps.to(torch.int8), lost.double() + 2.0**-22 * norms
+    """Rows in whole steps (rows, 1) as int8, and (rows,) float64 bounds of the norm of what it takes away."""
+    whole = torch.empty(grid.shape, dtype=torch.int8, device=grid.device)
+    lost = torch.empty(len(grid), device=grid.device)
+    for first in range(0, len(grid), ROUNDED_AT_ONCE):
+        part = slice(first, first + ROUNDED_AT_ONCE)
+        steps = (grid[part] / step[part]).round_().clamp_(-BYTE, BYTE)
+        whole[part] = steps
+        rest = torch.addcmul(grid[part], steps, step[part], value=-1, out=steps)
+        lost[part] = torch.linalg.vector_norm(rest, dim=1)
+    return whole, lost.double() + 2.0**-22 * norms
 
 
 def _multiply(queries: Tensor, gallery: Tensor, out: Tensor) -> None:
