@@ -29,8 +29,8 @@ ARCHITECTURES = {
 }
 
 
-# Files that take long begin first, in this order. (The first of them makes what `smoke` copies.)
-FIRST = [f"test_{name}.py" for name in ("cluster", "dvc", "dvc_remote", "resume", "workflow", "processes")]
+# Files that take long begin first, in this order, so that the last to end is a short one.
+FIRST = [f"test_{name}.py" for name in ("cluster", "workflow", "dvc", "dvc_remote", "resume", "processes")]
 # Shares a long fixture with that of another file: one process runs both.
 WITH = {"test_dvc_remote.py": "test_dvc.py"}
 

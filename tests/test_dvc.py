@@ -236,17 +236,15 @@ def test_experiments_run_at_once_and_from_a_queue(changed):
     folder = clone_with_data(changed, "experiments")
     sh("dvc exp run --name wide --set-param methods.lora.options.r=16", folder)
     # A queued experiment starts from the working state, which is that of the first one.
-    for k in (15, 20):
-        sh(f"dvc exp run --queue --name to-{k} --set-param 'evaluate.ks=[1,5,10,{k}]'", folder)
+    sh("dvc exp run --queue --name to-15 --set-param 'evaluate.ks=[1,5,10,15]'", folder)
     sh("dvc exp run --run-all", folder)
     table = pd.read_csv(StringIO(sh("dvc exp show --csv", folder)))
     table.index = table["Experiment"].fillna(table["rev"])
     column = "results/metrics/stamps-image/lora.json:{}"
     trainable = table[column.format("trainable")].dropna() - PROJECTIONS
     before = json.loads((changed / "results/metrics/stamps-image/lora.json").read_text())["trainable"]
-    assert trainable["wide"] == trainable["to-20"] == 4 * (before - PROJECTIONS)
+    assert trainable["wide"] == trainable["to-15"] == 4 * (before - PROJECTIONS)
     assert list(table[column.format("R@15")].dropna().index) == ["to-15"]
-    assert list(table[column.format("R@20")].dropna().index) == ["to-20"]
 
 
 @pytest.mark.parametrize("name", ["lora", "prefix"])
