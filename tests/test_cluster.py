@@ -116,7 +116,11 @@ def states() -> dict[int, str]:
 
 
 def start_again(job: int) -> None:
-    """Let Slurm start a job at once that it would start again in two minutes."""
+    """Let Slurm start a job soon that it would start again in two minutes.
+
+    Not in the second in which its credential was revoked: one of the same second is revoked with it.
+    """
+    time.sleep(2)
     run(f"scontrol update JobId={job} StartTime=now", Path())
 
 

@@ -232,6 +232,7 @@ def test_metrics_and_plots_compare_commits(changed):
     )
 
 
+@pytest.mark.slow
 def test_experiments_run_at_once_and_from_a_queue(changed):
     folder = clone_with_data(changed, "experiments")
     sh("dvc exp run --name wide --set-param methods.lora.options.r=16", folder)

@@ -32,6 +32,7 @@ def push(folder: Path) -> subprocess.Popen:
     return subprocess.Popen(["dvc", "push"], cwd=folder, env=environ | versioned.environment(folder))
 
 
+@pytest.mark.slow
 def test_two_users_push_at_once_and_a_third_gets_the_states_of_both(project, changed, bucket):
     users = [clone_with_data(project, "ann"), clone_with_data(changed, "ben")]
     for user in users:
