@@ -43,67 +43,67 @@ def model(tmp_path_factory):
     return folder
 
 
+def entry(name: str, path: Path) -> dict:
+    """A file as the hub lists it."""
+    content = path.read_bytes()
+    listed = {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+    if name.endswith(".safetensors"):
+        digest = hashlib.sha256(content).hexdigest()
+        listed["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 100}
+    return listed
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Serves the server's `files`, paths by name, at one commit; notes in its `asked` what it served."""
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        path, _, _ = self.path.partition("?")
+        name, files = path.removeprefix(f"/tiny/roberta/resolve/{REVISION}/"), self.server.files
+        if path == f"/api/models/tiny/roberta/tree/{REVISION}":
+            content = json.dumps([entry(*file) for file in files.items()]).encode()
+        elif name in files:
+            self.server.asked.append(name)
+            content = files[name].read_bytes()
+        else:
+            self.send_error(404, headers={"X-Error-Code": "RepoNotFound"})
+            return
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", REVISION)
+        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def send_error(self, code, headers=None):
+        self.send_response(code)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture
 def served(model, monkeypatch):
-    """A hub on loopback that serves the model at one commit: its address, and the names it was asked for.
+    """A hub on loopback that serves the model: its address, and the names it was asked for.
 
     In this process it takes the place of the real one.
     """
-    asked, files = [], {str(p.relative_to(model)): p for p in model.rglob("*") if p.is_file()}
-
-    def entry(name):
-        content = files[name].read_bytes()
-        listed = {
-            "type": "file",
-            "path": name,
-            "size": len(content),
-            "oid": hashlib.sha1(content).hexdigest(),
-        }
-        if name.endswith(".safetensors"):
-            digest = hashlib.sha256(content).hexdigest()
-            listed["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 100}
-        return listed
-
-    class Hub(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            self.do_GET()
-
-        def do_GET(self):
-            path, _, _ = self.path.partition("?")
-            if path == f"/api/models/tiny/roberta/tree/{REVISION}":
-                content = json.dumps([entry(name) for name in files]).encode()
-            elif path.removeprefix(f"/tiny/roberta/resolve/{REVISION}/") in files:
-                name = path.removeprefix(f"/tiny/roberta/resolve/{REVISION}/")
-                asked.append(name)
-                content = files[name].read_bytes()
-            else:
-                self.send_error(404, headers={"X-Error-Code": "RepoNotFound"})  # type: ignore[call-arg]
-                return
-            self.send_response(200)
-            self.send_header("X-Repo-Commit", REVISION)
-            self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content)
-
-        def send_error(self, code, headers=None):
-            self.send_response(code)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.files = {str(p.relative_to(model)): p for p in model.rglob("*") if p.is_file()}
+    server.asked = []
     Thread(target=server.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{endpoint}/{TEMPLATE}")
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    yield endpoint, asked
+    yield endpoint, server.asked
     server.shutdown()
 
 

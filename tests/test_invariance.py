@@ -45,18 +45,25 @@ def test_scaling_the_embeddings_changes_nothing(problem, query_power, gallery_po
         np.testing.assert_array_equal(after[name], before[name], err_msg=name)
 
 
-@settings(max_examples=40, deadline=None)
-@given(problems)
-def test_a_far_item_changes_nothing(problem):
-    """An item opposite to every query stands last; a constant first component makes it so."""
+def with_one_more(problem, height):
+    """Metrics before and after an irrelevant item joins that is `height` above (or below) all others.
+
+    A constant first component, which no other item has, makes it so.
+    """
     queries, gallery, relevance = problem
     queries = torch.cat([torch.full((len(queries), 1), 64.0), queries], dim=1)
     gallery = torch.cat([torch.zeros(len(gallery), 1), gallery], dim=1)
-    far = torch.zeros(1, gallery.shape[1])
-    far[0, 0] = -64
+    item = torch.zeros(1, gallery.shape[1])
+    item[0, 0] = height
     wider = Relevance(relevance.offsets, relevance.items, len(gallery) + 1)
     before = metrics(rank(queries, gallery, relevance), KS)
-    after = metrics(rank(queries, torch.cat([gallery, far]), wider), KS)
+    return before, metrics(rank(queries, torch.cat([gallery, item]), wider), KS)
+
+
+@settings(max_examples=40, deadline=None)
+@given(problems)
+def test_a_far_item_changes_nothing(problem):
+    before, after = with_one_more(problem, -64)
     for name in before:
         np.testing.assert_array_equal(after[name], before[name], err_msg=name)
 
@@ -64,13 +71,5 @@ def test_a_far_item_changes_nothing(problem):
 @settings(max_examples=40, deadline=None)
 @given(problems)
 def test_a_near_irrelevant_item_lowers_every_first_rank(problem):
-    queries, gallery, relevance = problem
-    queries = torch.cat([torch.full((len(queries), 1), 64.0), queries], dim=1)
-    gallery = torch.cat([torch.zeros(len(gallery), 1), gallery], dim=1)
-    best = torch.zeros(1, gallery.shape[1])
-    best[0, 0] = 64
-    wider = Relevance(relevance.offsets, relevance.items, len(gallery) + 1)
-    before = metrics(rank(queries, gallery, relevance), KS)
-    after = metrics(rank(queries, torch.cat([gallery, best]), wider), KS)
+    before, after = with_one_more(problem, 64)
     np.testing.assert_allclose(after["first_rank"], before["first_rank"] + 1, atol=1e-12)
-    assert (after["hit@1"] == 0).all()

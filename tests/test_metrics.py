@@ -92,8 +92,11 @@ def test_summary_by_hand():
     assert "first_rank" not in summary
 
 
-def test_agrees_with_trec_eval_and_ranx():
-    """3000 queries, from one relevant item in five to forty in eighty, with K above and below R."""
+def judged_runs() -> tuple[dict[str, np.ndarray], np.ndarray, dict, dict]:
+    """3000 queries, from one relevant item in five to forty in eighty, with K above and below R.
+
+    Our metrics, relevant items of each query, and judgements and scores as trec_eval and ranx take them.
+    """
     shapes = [(1000, 5, 1), (1000, 30, 8), (500, 80, 40), (500, 200, 5)]
     ours: dict[str, list[np.ndarray]] = {}
     qrels: dict[str, dict[str, int]] = {}
@@ -111,44 +114,39 @@ def test_agrees_with_trec_eval_and_ranx():
             name = f"{seed}-{query:04d}"
             qrels[name] = {str(item): 1 for item in items}
             run[name] = {str(item): float(place) for item, place in enumerate(places[query])}
-    r = np.concatenate(totals)
-    ours_all = {name: np.concatenate(parts) for name, parts in ours.items()}
+    joined = {name: np.concatenate(parts) for name, parts in ours.items()}
+    return joined, np.concatenate(totals), qrels, run
 
-    trec_names = {"map": "map", "recip_rank": "mrr"} | {
-        f"{theirs}_{k}": mine
-        for k in KS
-        for theirs, mine in {
-            "success": f"hit@{k}",
-            "recall": f"recall@{k}",
-            "P": f"precision@{k}",
-            "map_cut": f"map@{k}_trec",
-            "ndcg_cut": f"ndcg@{k}",
-        }.items()
-    }
+
+def at_every_k(sign: str, **ours: str) -> dict[str, str]:
+    """Our names by those of another tool, which puts K after a sign; `{k}` in ours stands for it."""
+    return {f"{theirs}{sign}{k}": mine.format(k=k) for k in KS for theirs, mine in ours.items()}
+
+
+def test_agrees_with_trec_eval_and_ranx():
+    ours, r, qrels, run = judged_runs()
+
+    trec_names = {"map": "map", "recip_rank": "mrr"} | at_every_k(
+        "_", success="hit@{k}", recall="recall@{k}", P="precision@{k}", map_cut="map@{k}_trec",
+        ndcg_cut="ndcg@{k}",
+    )  # fmt: skip
     cuts = ",".join(map(str, KS))
     families = {f"{name}.{cuts}" for name in ("success", "recall", "P", "map_cut", "ndcg_cut")}
     trec = pytrec_eval.RelevanceEvaluator(qrels, families | {"map", "recip_rank"}).evaluate(run)
     for theirs, mine in trec_names.items():
         reference = np.array([trec[name][theirs] for name in run])
-        np.testing.assert_allclose(ours_all[mine], reference, atol=1e-9, err_msg=mine)
+        np.testing.assert_allclose(ours[mine], reference, atol=1e-9, err_msg=mine)
 
-    ranx_names = {"map": "map", "mrr": "mrr"} | {
-        f"{theirs}@{k}": mine
-        for k in KS
-        for theirs, mine in {
-            "hit_rate": f"hit@{k}",
-            "recall": f"recall@{k}",
-            "precision": f"precision@{k}",
-            "map": f"map@{k}_trec",
-            "ndcg": f"ndcg@{k}",
-        }.items()
-    }
+    ranx_names = {"map": "map", "mrr": "mrr"} | at_every_k(
+        "@", hit_rate="hit@{k}", recall="recall@{k}", precision="precision@{k}", map="map@{k}_trec",
+        ndcg="ndcg@{k}",
+    )  # fmt: skip
     ranked = evaluate(Qrels(qrels), Run(run), list(ranx_names), return_mean=False)
     for theirs, mine in ranx_names.items():
-        np.testing.assert_allclose(ours_all[mine], ranked[theirs], atol=1e-9, err_msg=mine)
+        np.testing.assert_allclose(ours[mine], ranked[theirs], atol=1e-9, err_msg=mine)
     for k in KS:
         scaled = np.array([trec[name][f"map_cut_{k}"] for name in run]) * r / np.minimum(r, k)
-        np.testing.assert_allclose(ours_all[f"map@{k}"], scaled, atol=1e-9)
+        np.testing.assert_allclose(ours[f"map@{k}"], scaled, atol=1e-9)
 
 
 @pytest.mark.parametrize("scores", [[0, 0, 0, 0, 0], [2, 1, 1, 1, 0], [2, 2, 1, 1, 1], [1, 1, 1, 2, 2]])
