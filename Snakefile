@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 
 from crossmodal_peft import hub, registry
 from crossmodal_peft.checking import check
+from crossmodal_peft.download import sha256
 from crossmodal_peft.layout import RECEIPT, Layout
 from crossmodal_peft.settings import Carrier, Folder, cell as settings_of_cell, parts
 
@@ -40,6 +41,12 @@ CELLS = [
 def code(*modules):
     """Source files that a rule's result depends on: snakemake does not see what a shell command imports."""
     return [f"src/crossmodal_peft/{module}.py" for module in modules]
+
+
+@cache
+def fingerprint(*modules):
+    """A hash of source files, for `params` of rules with thousands of jobs, where files would be millions."""
+    return " ".join(f"{module}:{sha256(Path(file))[:8]}" for module, file in zip(modules, code(*modules)))
 
 
 def growing(amount):

@@ -129,9 +129,9 @@ def resolve(arguments: argparse.Namespace) -> dict[str, str]:
 
     torch.set_num_threads(1)
     device = torch.device("cpu")
-    bf16 = hardware.resolve_precision(arguments.precision, device) == torch.bfloat16
-    kernel = hardware.resolve_kernel(arguments.kernel, device)
-    return {"precision": "bf16" if bf16 else "fp32", "kernel": kernel}
+    precision = hardware.resolve_precision(arguments.precision, device)
+    kernel = hardware.resolve_kernel(arguments.kernel, device, precision)
+    return {"precision": "bf16" if precision == torch.bfloat16 else "fp32", "kernel": kernel}
 
 
 def measure(part: str, common: dict, settings, arguments: argparse.Namespace) -> list[dict]:

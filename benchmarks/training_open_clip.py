@@ -20,7 +20,7 @@ def train(job, turns):
     from open_clip_train.train import train_one_epoch
     from timm.layers import set_fused_attn
 
-    set_fused_attn(not job["like_for_like"])
+    set_fused_attn(job["kernel"] == "sdpa" or not job["like_for_like"])
     vision = {"timm_model_name": "vit_small_patch14_dinov2", "timm_pool": "", "image_size": job["image_size"]}
     text = {
         "hf_model_name": job["text"],
@@ -38,7 +38,7 @@ def train(job, turns):
         for module in model.text.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
-        model.text.transformer.set_attn_implementation("eager")
+        model.text.transformer.set_attn_implementation(job["kernel"])
     transform = image_transform(
         job["image_size"], not job["like_for_like"], mean=job["image_mean"], std=job["image_std"]
     )

@@ -49,13 +49,13 @@ class Loop:
         torch.set_num_threads(cell.train.threads)
         torch.use_deterministic_algorithms(True)
         device = hardware.resolve_device()
-        kernel = hardware.resolve_kernel(cell.train.kernel, device)
         self.cell = cell.model_copy(update={"train": cell.train.model_copy(update={"epochs": EPOCHS})})
         self.manifest, self.activations = open_data(cell, layout)
         if items is not None:
             self.manifest = only(self.manifest, items)
         self.examples = select_each(self.manifest, "train", self.activations)
         self.precision = hardware.resolve_precision(cell.train.precision, device)
+        kernel = hardware.resolve_kernel(cell.train.kernel, device, self.precision)
         self.towers = load_towers(cell, layout.folders(cell.encoder_names), kernel).to(device)
 
     @property

@@ -21,5 +21,12 @@ def test_a_precision_that_is_asked_for_is_taken(monkeypatch):
     assert hardware.resolve_precision("fp32", CPU) is torch.float32
 
 
+@pytest.mark.parametrize(("precision", "expected"), [(torch.float32, "sdpa"), (torch.bfloat16, "eager")])
+def test_auto_kernel_is_eager_only_in_bf16_on_a_cpu(precision, expected):
+    assert hardware.resolve_kernel("auto", CPU, precision) == expected
+    assert hardware.resolve_kernel("auto", torch.device("cuda"), precision) == "sdpa"
+    assert hardware.resolve_kernel("eager", CPU, precision) == "eager"
+
+
 def test_the_gain_is_measured_where_the_processor_has_bf16():
     assert (hardware.gain_of_bf16() > 0) == torch.cpu._is_avx512_bf16_supported()

@@ -20,9 +20,9 @@ from crossmodal_peft.relevance import Relevance
 from crossmodal_peft.scoring import exact_scores, full_float32, prepare_both
 from crossmodal_peft.screening import Screen, screens
 
-# Scores in a tile. On a CPU 2 MB of scores stays in the second-level cache, where comparing with a threshold
+# Scores in a tile. On a CPU 4 MB of scores stay in a cache, where comparing with a threshold
 # costs a fifteenth of the product; a GPU wants few, large kernels.
-CPU_TILE, GPU_TILE = 2**19, 2**27
+CPU_TILE, GPU_TILE = 2**20, 2**27
 CPU_TILE_WIDTH, GPU_TILE_WIDTH = 512, 2**14
 # Candidates that are kept until they are placed together: a few MB.
 MOST_WAITING = 2**17

@@ -9,6 +9,7 @@ Stability of Numerical Algorithms", eq. 3.5), so only the few comparisons that f
 the exact one.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -146,9 +147,31 @@ def telling_scores(
         rows: (pairs,) each, the pairs' rows in them.
         thresholds, bounds: (pairs,) float64, what the scores are compared with, and the float32 error bounds.
     """
-    scores = _pair_scores(*sides, *rows, torch.float32).double()
+    scores = _float_scores(*sides, *rows).double()
     unsure = torch.nonzero((scores - thresholds).abs() <= bounds)[:, 0]
     scores[unsure] = exact_scores(*sides, rows[0][unsure], rows[1][unsure])
+    return scores
+
+
+def _float_scores(queries: Tensor, gallery: Tensor, query_rows: Tensor, gallery_rows: Tensor) -> Tensor:
+    """(pairs,) float32 scores; on a CPU a product of which these entries only are computed copies no rows.
+
+    Such a product refuses more pairs than it has entries, which happens where a tile has few items.
+    """
+    if queries.device.type != "cpu" or len(query_rows) > len(queries) * len(gallery):
+        return _pair_scores(queries, gallery, query_rows, gallery_rows, torch.float32)
+    # NumPy sorts numbers of 16 bits, such as those of a tile's queries, by radix.
+    numbers = query_rows.numpy().astype(np.uint16 if len(queries) <= 2**16 else np.int64)
+    order = torch.from_numpy(np.argsort(numbers, kind="stable"))
+    starts = torch.zeros(len(queries) + 1, dtype=torch.int64)
+    torch.cumsum(torch.bincount(query_rows, minlength=len(queries)), 0, out=starts[1:])
+    with warnings.catch_warnings(action="ignore"):  # That torch's sparse matrices are in beta.
+        entries = torch.sparse_csr_tensor(
+            starts, gallery_rows[order], torch.zeros(len(order)), (len(queries), len(gallery))
+        )
+        torch.sparse.sampled_addmm(entries, queries, gallery.T, out=entries)
+    scores = torch.empty(len(order))
+    scores[order] = entries.values()
     return scores
 
 

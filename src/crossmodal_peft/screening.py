@@ -120,7 +120,7 @@ def _in_bytes(queries: Embeddings, gallery: Embeddings) -> Screen:
     most, longest = lost_there.max(), gallery.norms.max()
     bound = 1.01 * (queries.norms * most + lost * (longest + most))
     unit = step.double() * common.double()
-    return Screen(rows, columns.T.contiguous(), torch.int32, _multiply_bytes, unit, bound[:, None], 1 / 128)
+    return Screen(rows, columns.T.contiguous(), torch.int32, _multiply_bytes, unit, bound[:, None], 1 / 64)
 
 
 def _peaks(grid: Tensor) -> Tensor:

@@ -1,5 +1,10 @@
 """Evaluation of one cell."""
 
+EVALUATION = [
+    *("evaluate", "galleries", "metrics", "nearest", "ranking", "relevance", "statistics", "counting"),
+    *("scoring", "screening"),
+]
+
 
 rule evaluate:
     input:
@@ -9,8 +14,6 @@ rule evaluate:
             "embeddings.safetensors",
             "cell.json",
         ),
-        code("evaluate", "galleries", "metrics", "nearest", "ranking", "relevance", "statistics"),
-        code("counting", "scoring", "screening"),
     output:
         LAYOUT.run("{dataset}/{method}/{seed}") / "record.json",
         LAYOUT.checkpoint("{dataset}/{method}/{seed}") / "queries.parquet",
@@ -21,7 +24,6 @@ rule evaluate:
         runtime=growing(30),
     params:
         ks=",".join(map(str, SETTINGS.evaluate.ks)),
-    message:
-        "evaluate {wildcards.dataset}/{wildcards.method}/{wildcards.seed}"
+        code=fingerprint(*EVALUATION),
     shell:
         "crossmodal-peft record {wildcards.dataset}/{wildcards.method}/{wildcards.seed} --ks {params.ks} {PATHS}"

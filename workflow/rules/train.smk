@@ -12,48 +12,34 @@ def group_of(wildcards):
     return "frozen" if SETTINGS.methods[name].kind == "frozen" else None
 
 
+# metrics.py is left out: of it, training uses hit@K alone, so that a new metric trains nothing.
+TRAINING = [
+    *("train", "step", "processes", "state", "determinism", "optimization", "losses", "towers", "embed"),
+    *("lengths", "examples", "galleries", "checkpoint", "hardware", "budget", "export", "encoder"),
+    *("attention", "pooling", "evaluate", "ranking", "relevance", "counting", "scoring", "screening"),
+]
+
+
 @cache
-def read_by(dataset, method, seed):
-    """Files that a method reads on a dataset, and the code of the method and of the encoders."""
-    cell = cell_named(f"{dataset}/{method}/{seed}")
-    families = [file for name in parts(dataset) for file in family_code(name)]
-    return [*inputs_of(cell), *families, *code(f"methods/{cell.tuning.kind}")]
+def read_by(dataset, method):
+    """The files that a method's training reads, the same for every seed."""
+    return inputs_of(cell_named(f"{dataset}/{method}/{SETTINGS.matrix.seeds[0]}"))
+
+
+def code_of(wildcards):
+    """The code of training, of the cell's method and of its encoders."""
+    families = [
+        f"encoders/{encoder.family}"
+        for name in parts(wildcards.dataset)
+        for encoder in encoders_of(name).values()
+    ]
+    method = f"methods/{cell_of(wildcards).tuning.kind}"
+    return fingerprint(*TRAINING, method, *sorted(set(families)))
 
 
 rule train:
     input:
-        # They are the same for every seed, and looked up once.
-        lambda w: read_by(w.dataset, w.method, SETTINGS.matrix.seeds[0]),
-        # metrics.py is left out: of it, training uses hit@K alone, so that a new metric trains nothing.
-        code(
-            "train",
-            "step",
-            "processes",
-            "state",
-            "determinism",
-            "optimization",
-            "losses",
-            "towers",
-            "embed",
-            "lengths",
-            "examples",
-            "galleries",
-            "checkpoint",
-            "hardware",
-        ),
-        code(
-            "budget",
-            "export",
-            "encoder",
-            "attention",
-            "pooling",
-            "evaluate",
-            "ranking",
-            "relevance",
-            "counting",
-            "scoring",
-            "screening",
-        ),
+        lambda w: read_by(w.dataset, w.method),
     output:
         multiext(
             str(LAYOUT.checkpoint("{dataset}/{method}/{seed}")) + "/",
@@ -71,7 +57,6 @@ rule train:
         gpu=SETTINGS.train.processes,
     params:
         settings=lambda w: cell_of(w).model_dump_json(),
-    message:
-        "train {wildcards.dataset}/{wildcards.method}/{wildcards.seed}"
+        code=code_of,
     shell:
         "crossmodal-peft train --settings {params.settings:q} {PATHS} {LIVE}"

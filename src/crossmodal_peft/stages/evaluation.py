@@ -62,10 +62,10 @@ def embed_cell(name: str, split: str, layout: Layout) -> dict[str, Any]:
 
     cell = read_cell(name, layout)[0].cell
     device = hardware.resolve_device()
-    kernel = hardware.resolve_kernel(cell.train.kernel, device)
+    precision = hardware.resolve_precision(cell.train.precision, device)
+    kernel = hardware.resolve_kernel(cell.train.kernel, device, precision)
     _, towers = open_checkpoint(layout.checkpoint(name), layout.folders(cell.encoder_names), kernel)
     manifest, activations = open_data(cell, layout)
-    precision = hardware.resolve_precision(cell.train.precision, device)
     return embed_split(towers.to(device), manifest, activations, split, precision)
 
 

@@ -55,8 +55,8 @@ def _train_cell(
     from crossmodal_peft.unfinished import Unfinished
 
     device = hardware.resolve_device()
-    kernel = hardware.resolve_kernel(cell.train.kernel, device)
     precision = hardware.resolve_precision(cell.train.precision, device)
+    kernel = hardware.resolve_kernel(cell.train.kernel, device, precision)
     how = {"device": device.type, "precision": str(precision), "kernel": kernel}
     folders: dict[Any, Path] = layout.folders(cell.encoder_names)
     for folder in folders.values():
