@@ -29,7 +29,8 @@ from crossmodal_peft.stages.training import open_data
 SECONDS = 4.0  # A turn of the floor's comparison lasts at least so long.
 ITEMS = 96  # Of an epoch, where encoders run; where none does, it has all of the split.
 SIZES = (1, 4, 16)
-BASE_ITEMS = 64
+ITEMS_COPIED = 64
+BASE_ITEMS = {"frozen": 4096, "lora": 128}  # Enough for a pass at 1× to take most of a second.
 
 
 def layout_of(settings: Settings, folder: Path) -> Layout:
@@ -115,12 +116,13 @@ def repeat(manifest: pd.DataFrame, times: int) -> pd.DataFrame:
     return pd.concat(copies, ignore_index=True)
 
 
-def enlarge(cell: Cell, layout: Layout, times: int, folder: Path) -> Layout:
-    """A prepared folder with the first items of the dataset so many times over, as files of that size."""
+def enlarge(cell: Cell, layout: Layout, items: int, folder: Path) -> Layout:
+    """A prepared folder with so many items, copies of the dataset's first ones, as files of that size."""
+    times = items // ITEMS_COPIED
     larger = Layout(layout.raw, folder, folder, folder)
     manifest = pd.read_parquet(layout.manifest(cell.dataset))
     manifest = manifest[manifest.row >= 0]
-    base = manifest[manifest["item"].isin(manifest["item"].unique()[:BASE_ITEMS])].copy()
+    base = manifest[manifest["item"].isin(manifest["item"].unique()[:ITEMS_COPIED])].copy()
     base["split"] = "train"
     for modality, path in layout.arrays(cell)[cell.dataset].items():
         rows = base.loc[base.modality == modality, "row"].to_numpy()
@@ -160,13 +162,13 @@ class AnonymousMemory:
 
 
 def timed_stages(cell: Cell, layout: Layout, times: int) -> dict[str, tuple[float, float]]:
-    """Milliseconds an item and peak memory in MB of each stage, on the items so many times over.
+    """Milliseconds an item and peak memory in MB of each stage, on so many times the method's base of items.
 
     Small sizes are passed over more often, so that every size is timed on as many items.
     """
-    passes = max(SIZES) // times
+    passes, items = max(SIZES) // times, BASE_ITEMS[cell.method] * times
     with tempfile.TemporaryDirectory(dir=layout.prepared) as folder:
-        loop = Loop(cell, enlarge(cell, layout, times, Path(folder)))
+        loop = Loop(cell, enlarge(cell, layout, items, Path(folder)))
 
         def embed() -> None:
             embed_split(loop.towers, loop.manifest, loop.activations, "train", loop.precision)
@@ -179,14 +181,14 @@ def timed_stages(cell: Cell, layout: Layout, times: int) -> dict[str, tuple[floa
         for name, stage in stages.items():
             with AnonymousMemory() as memory:
                 seconds = stage()
-            found[name] = (1000 * seconds / (BASE_ITEMS * times * passes), memory.peak)
+            found[name] = (1000 * seconds / (items * passes), memory.peak)
     return found
 
 
 def size(settings: Settings, folder: Path, rounds: int) -> None:
     """Measure the cost at growing sizes and write the table."""
     layout, rows = layout_of(settings, folder), []
-    for method in ("frozen", "lora"):
+    for method in BASE_ITEMS:
         cell = cell_of(settings, training_data.DATASET, method, 0)
         ensure_arrays(cell, layout)
         # Turns over all sizes, so that the machine's changes meet all alike; the fastest round counts.
@@ -199,9 +201,8 @@ def size(settings: Settings, folder: Path, rounds: int) -> None:
             print(rows[-1], flush=True)
     head = ["method", "stage", *(f"ms an item, {times}×" for times in SIZES), "spread"]
     head += [f"peak MB, {times}×" for times in SIZES]
-    text = (
-        f"**Cost against size.** {describe_machine()}; one pinned core, one thread; 1× is {BASE_ITEMS} items."
-    )
+    bases = " and ".join(f"{items} items for {method}" for method, items in BASE_ITEMS.items())
+    text = f"**Cost against size.** {describe_machine()}; one pinned core, one thread; 1× is {bases}."
     write_section("training size", f"{text}\n\n{markdown(head, rows)}")
 
 

@@ -125,7 +125,9 @@ class Train(Strict):
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="auto: bf16 where the hardware has it."
     )
-    kernel: Literal["auto", "eager", "sdpa"] = Field("auto", description="auto: sdpa, but eager in bf16 on a CPU.")
+    kernel: Literal["auto", "eager", "sdpa"] = Field(
+        "auto", description="auto: sdpa, but eager in bf16 on a CPU."
+    )
     threads: PositiveInt = Field(1, description="CPU threads of one process.")
     processes: PositiveInt = Field(
         1, description="Processes that share each batch: one GPU each, or on a CPU so many times the threads."

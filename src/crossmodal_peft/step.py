@@ -73,6 +73,8 @@ def embed(
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             return towers.embed(modality, activations, lengths)
 
+    if micro_batch is None and inputs[1] is None:  # Nothing is padded.
+        return forward(*inputs)
     items = parts(inputs, device) if micro_batch is None else list(by_length(inputs).split(micro_batch))
     if len(items) == 1:
         return forward(*inputs)
