@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,13 @@ def damaged(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("part", [STATE, "now-2-2.safetensors", "best-1.safetensors"])
-@pytest.mark.parametrize("harm", [damaged, Path.unlink])
+@pytest.mark.parametrize(
+    ("part", "harm"),
+    [
+        (STATE, damaged),
+        *product(["now-2-2.safetensors", "best-1.safetensors"], [damaged, Path.unlink]),
+    ],
+)
 def test_a_state_with_a_flipped_bit_or_a_missing_part_is_set_aside(written, part, harm):
     harm(written.folder / part)
     state, trouble = Unfinished(written.folder, written.fingerprint).read()
@@ -125,6 +131,16 @@ def test_a_state_with_a_flipped_bit_or_a_missing_part_is_set_aside(written, part
     assert "starts anew" in trouble and (part in trouble or part == STATE)
     assert not written.folder.exists()
     assert Path(f"{written.folder}.aside-1").exists()
+
+
+def test_a_kill_within_the_first_state_leaves_nothing_to_set_aside(written, half_done):
+    (written.folder / STATE).unlink()  # It is written last.
+    again = Unfinished(written.folder, written.fingerprint)
+    state, said = again.read()
+    assert state is None and "ended before its first state was whole" in said
+    again.write(half_done)
+    assert equal(Unfinished(written.folder, written.fingerprint).read()[0], half_done)
+    assert not Path(f"{written.folder}.aside-1").exists()
 
 
 def test_a_state_of_other_settings_is_set_aside(written):

@@ -73,15 +73,17 @@ class Unfinished:
         """The state to go on from, or None; and what is to be said about one that cannot be used.
 
         A state of another fingerprint, with a missing part or a flipped byte is set aside: its folder gets
-        another name.
+        another name. A folder without `state.json` is that of a training that was killed while it wrote its
+        first state: there is nothing to keep.
         """
         if not self.folder.exists():
             return None, ""
+        if not (self.folder / STATE).exists():
+            return None, f"{self.folder}: ended before its first state was whole; beginning at the first step"
         try:
             content = self._checked()
-            loaded = [
-                load_file(self.folder / name) for name in content["files"]
-            ]  # Now; the best, if there is.
+            # What is now; and the best, if there is one.
+            loaded = [load_file(self.folder / name) for name in content["files"]]
         except (ValueError, OSError) as reason:
             aside = next(p for n in count(1) if not (p := Path(f"{self.folder}.aside-{n}")).exists())
             self.folder.rename(aside)
@@ -91,8 +93,6 @@ class Unfinished:
 
     def _checked(self) -> dict[str, Any]:
         """The content of `state.json`, after everything it vouches for was verified."""
-        if not (self.folder / STATE).exists():
-            raise ValueError(f"there is no {STATE}")
         content = json.loads((self.folder / STATE).read_text())
         if content.pop("sha256", None) != _hash(content):
             raise ValueError(f"{STATE} is damaged")
