@@ -14,18 +14,16 @@ from typing import Any
 import pytest
 import torch
 from tiny import METHODS
-from tiny_cell import command, make_cell, make_inputs, paths_in, results
+from tiny_cell import Steps, command, equal, make_cell, make_inputs, paths_in, results
 
 from crossmodal_peft import hardware
 from crossmodal_peft.checkpoint import load_towers
-from crossmodal_peft.examples import select_each
 from crossmodal_peft.failures import DATA
 from crossmodal_peft.keeping import Keeper
 from crossmodal_peft.layout import Layout
-from crossmodal_peft.settings import Cell
 from crossmodal_peft.stages.training import open_data
-from crossmodal_peft.state import Run, State, capture, put_back
-from crossmodal_peft.train import epoch_steps, finish_epoch, start, train
+from crossmodal_peft.state import State, capture, put_back
+from crossmodal_peft.train import train
 from crossmodal_peft.unfinished import STATE, Unfinished, claimed
 
 TESTS = Path(__file__).parent
@@ -37,26 +35,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("inputs")
     make_inputs(Layout.of(paths_in(root)))
     return root
-
-
-class Steps:
-    """A cell's training by hand: `go` makes steps, and ends epochs with a made-up recall."""
-
-    def __init__(self, root: Path, cell: Cell):
-        layout = Layout.of(paths_in(root))
-        self.cell = cell
-        manifest, activations = open_data(cell, layout)
-        self.examples = select_each(manifest, "train", activations)
-        towers = load_towers(cell, layout.folders(cell.encoder_names), "eager")
-        self.run = start(towers, cell, self.examples)
-
-    def go(self, until: int) -> Run:
-        while self.run.schedule.last_epoch < until:
-            for _ in epoch_steps(self.run, self.cell, self.examples, torch.float32):
-                if self.run.schedule.last_epoch == until:
-                    return self.run
-            finish_epoch(self.run, self.run.place.epoch / 100)
-        return self.run
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -73,18 +51,6 @@ def test_every_method_goes_on_from_a_written_state_as_if_nothing_had_happened(me
     assert not trouble
     put_back(again.run, state)
     assert equal(capture(again.go(12)), through)
-
-
-def equal(one: State, other: State) -> bool:
-    """Whether two states have the same bits, times apart."""
-    for state in (one, other):
-        state.facts["place"].update(seconds=0, stepping=0)
-        for row in state.facts["place"]["history"]:
-            row["seconds"] = 0
-    return json.dumps(one.facts) == json.dumps(other.facts) and all(
-        mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
-        for mine, theirs in ((one.tensors, other.tensors), (one.best, other.best))
-    )
 
 
 def test_twenty_kills_at_random_moments_change_no_bit():

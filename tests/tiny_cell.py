@@ -1,5 +1,6 @@
 """A whole cell in small: encoder folders, a prepared dataset and settings, trained by the real stage."""
 
+import json
 import os
 import sys
 import traceback
@@ -9,14 +10,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 from tiny import ENCODERS, encoder_of, method
 
 from crossmodal_peft import cli
+from crossmodal_peft.checkpoint import load_towers
 from crossmodal_peft.download import sha256
+from crossmodal_peft.examples import select_each
 from crossmodal_peft.layout import Layout
 from crossmodal_peft.records import write_json
 from crossmodal_peft.settings import Cell, Paths
+from crossmodal_peft.stages.training import open_data
+from crossmodal_peft.state import Run, State
+from crossmodal_peft.train import epoch_steps, finish_epoch, start
 
 MODELS = {"text": "bert", "image": "dinov2"}
 ITEMS = 60
@@ -130,3 +137,36 @@ def results(layout: Layout, cell: Cell) -> dict[str, Any]:
         "costs": {name: value for name, value in file["training"].items() if name in timeless},
         "parameters": file["parameters"],
     }
+
+
+class Steps:
+    """A cell's training by hand: `go` makes steps, and ends epochs with a made-up recall."""
+
+    def __init__(self, root: Path, cell: Cell, device: str = "cpu"):
+        layout = Layout.of(paths_in(root))
+        self.cell = cell
+        manifest, activations = open_data(cell, layout)
+        self.examples = select_each(manifest, "train", activations)
+        kernel = "eager" if device == "cpu" else "sdpa"
+        towers = load_towers(cell, layout.folders(cell.encoder_names), kernel).to(device)
+        self.run = start(towers, cell, self.examples)
+
+    def go(self, until: int) -> Run:
+        while self.run.schedule.last_epoch < until:
+            for _ in epoch_steps(self.run, self.cell, self.examples, torch.float32):
+                if self.run.schedule.last_epoch == until:
+                    return self.run
+            finish_epoch(self.run, self.run.place.epoch / 100)
+        return self.run
+
+
+def equal(one: State, other: State) -> bool:
+    """Whether two states have the same bits, times apart."""
+    for state in (one, other):
+        state.facts["place"].update(seconds=0, stepping=0)
+        for row in state.facts["place"]["history"]:
+            row["seconds"] = 0
+    return json.dumps(one.facts) == json.dumps(other.facts) and all(
+        mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+        for mine, theirs in ((one.tensors, other.tensors), (one.best, other.best))
+    )

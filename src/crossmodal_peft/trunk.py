@@ -29,17 +29,19 @@ def compute_trunk(
     """Write one modality's activations at `cut` as a .npy of a type (`pooled`: always single-precision).
 
     `inputs` is the prepared array; rows keep their numbers. Rows longer than the batch's longest are zero.
+    The work is done where the encoder is.
     Raises OSError, before anything is written, if the disk has no room for the array.
     """
     source = open_activations(inputs, manifest, encoder.family.MODALITY, "input")
     rows = np.sort(manifest.loc[manifest.modality == encoder.family.MODALITY, "row"].to_numpy())
     if source.lengths is not None:  # Batches of items alike have little padding.
         rows = rows[np.argsort(source.lengths[rows], kind="stable")]
-    kind = np.float32 if cut == "pooled" else TYPES[precision]
+    kind, device = np.float32 if cut == "pooled" else TYPES[precision], next(encoder.parameters()).device
     with whole(out) as path:
         array: Any = None
         for batch in np.split(rows, range(BATCH, len(rows), BATCH)):
-            values = encoder(*source.batch(batch), start="input", stop=cut).numpy()
+            tensors = (part if part is None else part.to(device) for part in source.batch(batch))
+            values = encoder(*tensors, start="input", stop=cut).cpu().numpy()
             if array is None:
                 array = allocate(path, (len(rows), *_shape(source, values, cut)), kind, out)
             array[(batch, *(slice(n) for n in values.shape[1:-1]))] = values

@@ -88,9 +88,10 @@ def compute_trunk(
     from crossmodal_peft import trunk
     from crossmodal_peft.encoder import load_encoder
     from crossmodal_peft.examples import read_manifest
+    from crossmodal_peft.hardware import resolve_device
 
     trunk.compute_trunk(
-        load_encoder(folder, encoder.family, encoder.pooling, "sdpa"),
+        load_encoder(folder, encoder.family, encoder.pooling, "sdpa").to(resolve_device()),
         read_manifest(layout.manifest(dataset)),
         layout.activations(dataset, modality, "input"),
         stored.removesuffix(".fp32"),
