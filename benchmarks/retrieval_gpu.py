@@ -93,10 +93,10 @@ def main() -> None:
         rows.append(measure(size, arguments.noise, False))
         print(rows[-1], flush=True)
     text = (
-        f"# Retrieval metrics on a GPU\n\nWritten by `retrieval_gpu.py` on {torch.cuda.get_device_name()}, torch "
-        f"{torch.__version__}; {DIMENSION} dimensions, float32, {PER_LABEL} relevant items a query; all metrics "
-        f"at full depth, exact. The counts at {smallest:,} are equal to a CPU's. Memory is what the allocator "
-        "held above the embeddings."
+        f"# Retrieval metrics on a GPU\n\nWritten by `retrieval_gpu.py` on {torch.cuda.get_device_name()}, "
+        f"torch {torch.__version__}; {DIMENSION} dimensions, float32, {PER_LABEL} relevant items a query; "
+        f"all metrics at full depth, exact. The counts at {smallest:,} are equal to those of a CPU. Memory "
+        "is what the allocator held above the embeddings."
     )
     head = ["queries and gallery", "products (s)", "ranking (s)", "metrics, on the CPU (s)"]
     table = markdown([*head, "ranking / products", "MB added", "hit@10"], rows)

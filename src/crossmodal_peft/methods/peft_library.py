@@ -134,13 +134,12 @@ def follow_adalora(encoder: Any, tuner: Any) -> None:
     config = tuner.peft_config["default"]
     if config.target_r >= config.init_r:
         raise ValueError(f"ADALORA: target_r {config.target_r} must be below init_r {config.init_r}")
-    factors = [
-        parameter.T if "lora_B" in name else parameter
-        for name, parameter in encoder.model.named_parameters()
-        if "lora_A" in name or "lora_B" in name
-    ]
+    # Not their transposes: a view would stay behind when the parameters move to a GPU.
+    p_rows = [p for name, p in encoder.model.named_parameters() if "lora_A" in name]
+    q_columns = [p for name, p in encoder.model.named_parameters() if "lora_B" in name]
 
     def penalty() -> Any:
+        factors = [*p_rows, *(columns.T for columns in q_columns)]
         gaps = [(rows @ rows.T - torch.eye(len(rows), device=rows.device)).norm() for rows in factors]
         return config.orth_reg_weight * torch.stack(gaps).mean()
 
