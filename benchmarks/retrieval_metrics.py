@@ -187,8 +187,9 @@ def main() -> None:
         "# Retrieval metrics, side by side\n\n"
         f"Written by `retrieval_metrics.py` on one core of {processor()}, "
         f"best of {arguments.rounds} interleaved rounds (of what takes over {ONCE_SECONDS} s: one), "
-        f"{DIMENSION} dimensions, float32. `product` is the bare blockwise float32 product; crossmodal-peft computes all its metrics at full depth, other tools "
-        "what their description in `retrieval_tools.py` says. MB added is peak memory above the embeddings."
+        f"{DIMENSION} dimensions, float32. `product` is the bare blockwise float32 product; crossmodal-peft "
+        "computes all its metrics at full depth, other tools what their description in `retrieval_tools.py` "
+        "says. MB added is peak memory above the embeddings."
     )
     ordered = [sections[case.name] for case in CASES if case.name in sections]
     if LARGEST in sections:

@@ -186,6 +186,26 @@ def test_both_attention_kernels_agree(name):
     torch.testing.assert_close(sdpa, eager, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("trio", [("bert", "dinov2", "whisper"), ("roberta", "vit", "ast")])
+@pytest.mark.parametrize("name", METHODS)
+def test_what_towers_compute_moves_with_them(name, trio):
+    # On "meta", where nothing is computed, a tensor that stayed behind is as wrong as on a GPU.
+    towers = trio_of(method(name), trio).to("meta")
+    inputs, _ = batch_of(trio)
+    for modality, part in inputs.items():
+        assert towers.embed(modality, *part).device.type == "meta"
+
+
+def test_the_penalty_is_that_of_parameters_that_moved():
+    towers = trio_of(method("adalora"), ("bert", "dinov2", "whisper"))
+    before = towers.double().penalty()
+    with torch.no_grad():
+        for name, parameter in towers.named_parameters():
+            if "lora_B" in name:
+                parameter.mul_(3)
+    assert towers.penalty() != before
+
+
 # Compilation takes seconds. One family each, in turn; all pairs: EVERY_PAIR=1 pytest -k compiled
 ALIKE = ("rslora", "pissa", "lora-everywhere", "fourierft-zero", "prompt-shallow")  # as another's layers
 COMPILED = [name for name in METHODS if name not in ALIKE]
