@@ -113,6 +113,16 @@ def encoder_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.raw / "encoders"
 
 
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny encoders and a prepared dataset, which cells can be trained on."""
+    import tiny_cell
+
+    root = tmp_path_factory.mktemp("inputs")
+    tiny_cell.make_inputs(Layout.of(tiny_cell.paths_in(root)))
+    return root
+
+
 @pytest.fixture
 def layout(encoder_folders: Path, tmp_path: Path) -> Layout:
     """Where a run with the tiny encoders has its files."""

@@ -1,14 +1,13 @@
 """Claims about a machine with an NVIDIA GPU: it computes what a CPU computes, and the same bits again."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from retrieval_problems import near_tied_problem, random_problem, tied_problem
 from tiny import ENCODERS, METHODS, batch_of, encoder_of, inputs_of, method, plain_gradients, trio_of
-from tiny_cell import Steps, equal, make_cell, make_inputs, paths_in
+from tiny_cell import Steps, equal, make_cell, paths_in
 
 from crossmodal_peft import counting, hardware
 from crossmodal_peft.examples import read_manifest
@@ -51,14 +50,6 @@ def test_gradients_are_those_of_a_cpu(name, trio):
     largest = max(float(gradient.abs().max()) for gradient in expected.values())
     for key, gradient in expected.items():
         torch.testing.assert_close(found[key].cpu(), gradient, atol=5e-3 * largest, rtol=5e-3)
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tiny encoders and a prepared dataset."""
-    root = tmp_path_factory.mktemp("inputs")
-    make_inputs(Layout.of(paths_in(root)))
-    return root
 
 
 @pytest.mark.parametrize("name", METHODS)

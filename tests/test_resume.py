@@ -29,14 +29,6 @@ from crossmodal_peft.unfinished import STATE, Unfinished, claimed
 TESTS = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tiny encoders and a prepared dataset."""
-    root = tmp_path_factory.mktemp("inputs")
-    make_inputs(Layout.of(paths_in(root)))
-    return root
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_goes_on_from_a_written_state_as_if_nothing_had_happened(method, inputs, tmp_path):
     cell = make_cell(method, trunk="off", epochs=3)
