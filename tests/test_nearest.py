@@ -5,16 +5,7 @@ import pytest
 import torch
 from retrieval_problems import exact_matrix, near_ties, random_problem, tied_problem
 
-from crossmodal_peft import screening
 from crossmodal_peft.nearest import nearest
-
-VNNI = torch.cpu.get_capabilities().get("avx512_vnni", False)
-
-
-@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.skipif(not VNNI, reason="no VNNI"))])
-def in_bytes(request, monkeypatch):
-    """Small problems are screened in float32, or, like large ones, in bytes first."""
-    monkeypatch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if request.param else 2**62)
 
 
 @pytest.mark.parametrize("problem", [tied_problem(3), random_problem(4, 40, 60, 12)])

@@ -24,19 +24,13 @@ from crossmodal_peft.screening import screens
 KS = (1, 3, 5, 10)
 # (counting.FEW, counting.MOST_COMPARISONS): what counting would choose by itself, and each of its ways alone.
 WAYS = {"chosen": (1 / 16, 2), "few": (1e9, 2), "each": (0, 10**9), "sorted": (0, 0)}
-VNNI = torch.cpu.get_capabilities().get("avx512_vnni", False)
+AVX2 = torch.cpu.get_capabilities().get("avx2", False)
 PROBLEMS = {
     "tied": tied_problem(0),
     "many relevant": random_problem(1, 40, 60, 12),
     "wide": random_problem(2, 30, 70, 3, 512),
     "near ties": near_tied_problem(),
 }
-
-
-@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.skipif(not VNNI, reason="no VNNI"))])
-def in_bytes(request, monkeypatch):
-    """Small problems are screened in float32, or, like large ones, in bytes first."""
-    monkeypatch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if request.param else 2**62)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -67,7 +61,7 @@ def test_block_sizes_give_the_same_numbers(problem, way, in_bytes, monkeypatch):
 def test_adversarial_embeddings_are_ranked_by_exact_scores(kind, way, shape, block, byte):
     problem = adversarial_problem(kind, *shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if byte and VNNI else 2**62)
+        patch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if byte and AVX2 else 2**62)
         patch.setattr(counting, "FEW", WAYS[way][0])
         patch.setattr(counting, "MOST_COMPARISONS", WAYS[way][1])
         ranks = rank(*problem, block=block)
@@ -99,19 +93,31 @@ def test_exact_scores_stay_at_the_embeddings():
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
 def test_every_precision_keeps_its_bound(problem, in_bytes):
     exact = torch.from_numpy(exact_matrix(*problem[:2]))
-    for screen in screens(prepare(problem[0], "query"), prepare(problem[1], "gallery")):
-        products = screen.products(slice(None), torch.empty(exact.numel(), dtype=torch.float64))
+    for screen in screens(prepare(problem[0], "query"), prepare(problem[1], "gallery"), len(problem[1])):
+        products = screen.products(0, torch.empty(exact.numel(), dtype=torch.float64))
         assert ((products * screen.unit - exact).abs() <= screen.bound).all(), screen.dtype
 
 
 def test_outliers_in_one_item_leave_the_bound_of_bytes_true(monkeypatch):
-    monkeypatch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if VNNI else 2**62)
+    monkeypatch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if AVX2 else 2**62)
     queries, gallery, _ = random_problem(5, 40, 60, 3, 64)
     gallery[3, 7], queries[5, 7] = 1e4, -1e4
     exact = torch.from_numpy(exact_matrix(queries, gallery))
-    screen = screens(prepare(queries, "query"), prepare(gallery, "gallery"))[0]
-    products = screen.products(slice(None), torch.empty(exact.numel(), dtype=torch.float64))
+    screen = screens(prepare(queries, "query"), prepare(gallery, "gallery"), len(gallery))[0]
+    products = screen.products(0, torch.empty(exact.numel(), dtype=torch.float64))
     assert ((products * screen.unit - exact).abs() <= screen.bound).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_bytes_add_up_exactly(sign, monkeypatch):
+    """Without VNNI instructions pairs of products are added in 16 bits, which saturate."""
+    monkeypatch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if AVX2 else 2**62)
+    queries, gallery = torch.ones(3, 64), sign * torch.ones(64, 64)
+    gallery[0] = -gallery[0]
+    screen = screens(prepare(queries, "query"), prepare(gallery, "gallery"), 64)[0]
+    products = screen.products(0, torch.empty(3 * 64, dtype=torch.float64)) * screen.unit
+    assert screen.in_bytes == AVX2
+    torch.testing.assert_close(products, (queries @ gallery.T).double(), rtol=0, atol=1e-5)
 
 
 def test_reduced_precision_products_are_refused(monkeypatch):

@@ -62,7 +62,7 @@ def place(found: Triple, limits: Limits, slots: int) -> tuple[Tensor, Triple]:
 
 def compare(products: Tensor, screen: Screen, limits: Limits, slots: int) -> tuple[Tensor, Triple] | None:
     """What `candidates` and `place` give, for a crowded tile; None where a higher precision is cheaper."""
-    if not screen.dtype.is_floating_point:
+    if screen.in_bytes:
         return None
     low, high = (limit[:, :slots].contiguous() for limit in limits)
     if screen.exact:

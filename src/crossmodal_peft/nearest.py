@@ -60,7 +60,7 @@ def nearest(
     height, width = (block, block) if block else (max(size // min(width, len(gallery)), 1), width)
     with full_float32(queries.device):
         q, g = prepare_both(queries, gallery, query_ids, gallery_ids)
-        precisions, found = screens(q, g), []
+        precisions, found = screens(q, g, width), []
         for rows in torch.arange(len(q.grid), device=queries.device).split(height):
             some = [screen.of(rows) for screen in precisions]
             found.append(_nearest_of_block(some, (q.grid[rows], g.grid), k, width))
@@ -78,14 +78,13 @@ def _nearest_of_block(
     items = torch.full((len(queries), k), -1, dtype=torch.int64, device=queries.device)
     best = items, torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=queries.device)
     screen, *finer = screens
-    for first in range(0, len(gallery), width):
-        columns = slice(first, first + width)
-        mask = _may_be_nearest(screen, screen.products(columns, buffer), best[1][:, -1:], k)
+    for tile, first in enumerate(range(0, len(gallery), width)):
+        mask = _may_be_nearest(screen, screen.products(tile, buffer), best[1][:, -1:], k)
         while finer and torch.count_nonzero(mask) > CROWDED * len(queries) * k:
             screen, *finer = finer
-            mask = _may_be_nearest(screen, screen.products(columns, buffer), best[1][:, -1:], k)
+            mask = _may_be_nearest(screen, screen.products(tile, buffer), best[1][:, -1:], k)
         row, column = listed(mask)
-        scores = exact_scores(queries, gallery[columns], row, column)
+        scores = exact_scores(queries, gallery[first : first + width], row, column)
         # Gallery rows ascend, so an equal score in a later tile stands behind the k-th.
         better = scores > best[1][row, -1]
         best = _merge(best, row[better], column[better] + first, scores[better])

@@ -101,7 +101,7 @@ def rank(
         pair_items = torch.from_numpy(relevance.items).to(q.grid.device)
         scores = exact_scores(q.grid, g.grid, pair_rows, pair_items)
         height, width = _tile_shape(block, int(relevance.counts.max(initial=0)), queries.device)
-        order, precisions = _by_difficulty(relevance, scores, q.norms), screens(q, g)
+        order, precisions = _by_difficulty(relevance, scores, q.norms), screens(q, g, width)
         for start in range(0, len(order), height):
             rows = order[start : start + height]
             thresholds = _thresholds(relevance, rows, scores, pair_items)
@@ -187,10 +187,10 @@ def _passes(
     splits = torch.searchsorted(thresholds.items, edges).tolist()
     own = [limit[thresholds.row, thresholds.slot] for limit in limits]
     waiting, seen = [], 0
-    for tile, first in enumerate(range(start, gallery_size, width)):
+    for part, first in enumerate(range(start, gallery_size, width)):
         done = min(first + width, gallery_size)
-        products = screen.products(slice(first, done), buffer)
-        _set_aside(products, screen, own, thresholds, slice(splits[tile], splits[tile + 1]), first)
+        products = screen.products(first // width, buffer)
+        _set_aside(products, screen, own, thresholds, slice(splits[part], splits[part + 1]), first)
         found, crowded = candidates(products, limits[0][:, :1]), False
         if found is not None:
             waiting.append((found[0], found[1] + first, found[2]))
@@ -229,4 +229,4 @@ def _set_aside(
         raise RuntimeError(
             f"{screen.dtype} products here are less exact than they must be; is TF32 forced on?"
         )
-    products.view(-1).index_fill_(0, entry, screen.lowest)
+    products.view(-1).index_fill_(0, entry, -torch.inf)
