@@ -122,7 +122,7 @@ def test_the_largest_bytes_add_up_exactly(sign, monkeypatch):
 
 def test_reduced_precision_products_are_refused(monkeypatch):
     multiply = screening._multiply
-    monkeypatch.setattr(screening, "_multiply", lambda q, g, out: multiply(q, g.bfloat16().float(), out))
+    monkeypatch.setattr(screening, "_multiply", lambda g, q, out: multiply(g.bfloat16().float(), q, out))
     with pytest.raises(RuntimeError, match="less exact"):
         rank(*random_problem(0, 5, 50, 3, 64))
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from crossmodal_peft.scoring import Embeddings, error_bounds
 
-Multiply = Callable[[Tensor, Tensor, Tensor], Tensor]
+# Products of queries with some gallery items; they may lie in the flat buffer that comes second.
+Tile = Callable[[Tensor, Tensor], Tensor]
 # Below this many scores rounding the embeddings to bytes costs more than it saves.
 SMALLEST_FOR_BYTES = 2**21
 BYTE = 127
@@ -30,19 +31,17 @@ class Screen:
     """Products of all queries with the gallery in one precision.
 
     Attributes:
-        queries: (queries, d) factor.
-        tiles: (d, items) factors of parts of the gallery, in its order.
+        queries: (queries, d) factors.
+        tiles: each multiplies queries with a part of the gallery, in its order.
         dtype: of the products.
-        multiply: the product of two factors, in the memory of a third tensor or its own.
         unit: (queries, 1) float64, the score that a product of 1 stands for.
         bound: (queries, 1) float64, how far unit * product may lie from the exact score.
         few: share of a tile that may be too near a limit to tell before a higher precision is cheaper.
     """
 
     queries: Tensor
-    tiles: Sequence[Tensor]
+    tiles: Sequence[Tile]
     dtype: torch.dtype
-    multiply: Multiply
     unit: Tensor
     bound: Tensor
     few: float
@@ -52,11 +51,8 @@ class Screen:
         return replace(self, queries=self.queries[rows], unit=self.unit[rows], bound=self.bound[rows])
 
     def products(self, tile: int, buffer: Tensor) -> Tensor:
-        """(queries, items) products with a part of the gallery, some in the memory of a flat buffer."""
-        part = self.tiles[tile]
-        shape = len(self.queries), part.shape[1]
-        out = buffer.view(self.dtype)[: shape[0] * shape[1]].view(shape)
-        return self.multiply(self.queries, part, out)
+        """(queries, items) products with a part of the gallery; a flat buffer may lend its memory."""
+        return self.tiles[tile](self.queries, buffer.view(self.dtype))
 
     def limits(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Products below the first or above the second limit certainly mean a lower or higher score.
@@ -67,8 +63,6 @@ class Screen:
         slots = scores.shape[1]
         scores = torch.nn.functional.pad(scores, (0, 2 ** slots.bit_length() - slots), value=torch.inf)
         low, high = (scores - self.bound) / self.unit, (scores + self.bound) / self.unit
-        if self.in_bytes:
-            low, high = low.floor(), high.ceil()
         return low.to(self.dtype), high.to(self.dtype)
 
     @property
@@ -78,7 +72,7 @@ class Screen:
 
     @property
     def in_bytes(self) -> bool:
-        """Whether the factors are bytes, and products whole numbers."""
+        """Whether the factors are bytes."""
         return not self.queries.dtype.is_floating_point
 
 
@@ -86,10 +80,11 @@ def screens(queries: Embeddings, gallery: Embeddings, width: int) -> list[Screen
     """The precisions to try, cheapest first, with gallery tiles of so many items; the last is exact."""
     one = torch.ones_like(queries.norms)[:, None]
     bound = error_bounds(queries, gallery)[:, None]
-    both = queries.grid, gallery.grid.T.split(width, dim=1)
+    parts = gallery.grid.split(width)
+    quick, exact = ([partial(way, part) for part in parts] for way in (_multiply, _multiply_exactly))
     found = [
-        Screen(*both, torch.float32, _multiply, one, bound, 1 / 64),
-        Screen(*both, torch.float64, _multiply_exactly, one, 0 * bound, 1 / 64),
+        Screen(queries.grid, quick, torch.float32, one, bound, 1 / 64),
+        Screen(queries.grid, exact, torch.float64, one, 0 * bound, 1 / 64),
     ]
     return [_in_bytes(queries, gallery, width), *found] if _bytes_are_fast(queries, gallery) else found
 
@@ -106,24 +101,24 @@ def _bytes_are_fast(queries: Embeddings, gallery: Embeddings) -> bool:
 
 
 def _in_bytes(queries: Embeddings, gallery: Embeddings, width: int) -> Screen:
-    """Queries rounded to bytes with a step of their own, the gallery with one step for all.
+    """Embeddings rounded to bytes, each with a step of its own.
 
     With q = a Q + r and g = b G + s, an exact score q g differs from a b (Q G) by q s + r (b G), at most
     |q| |s| + |r| (|g| + |s|). The steps' own rounding in float32 adds 2^-22 of each norm.
     """
     zero = _zero_of_bytes()
-    step = _peaks(queries.grid)[:, None] / zero
-    common = _peaks(gallery.grid).max() / BYTE
-    rows, lost = _rounded(queries.grid, step, queries.norms, zero)
-    columns, lost_there = _rounded(gallery.grid, common.expand(len(gallery.grid), 1), gallery.norms, BYTE)
+    step, step_there = (_peaks(side.grid) / most for side, most in ((queries, zero), (gallery, BYTE)))
+    rows, lost = _rounded(queries, step, zero)
+    columns, lost_there = _rounded(gallery, step_there, BYTE)
     most, longest = lost_there.max(), gallery.norms.max()
     bound = 1.01 * (queries.norms * most + lost * (longest + most))
-    unit = step.double() * common.double()
     # Bytes without a sign wrap around, so that -zero becomes 0.
     unsigned = rows.view(torch.uint8) + zero
-    tiles = [torch.ops.onednn.qlinear_prepack(part, None) for part in columns.split(width)]
-    multiply = partial(_multiply_bytes, zero)
-    return Screen(unsigned, tiles, torch.float32, multiply, unit, bound[:, None], 1 / 64)
+    tiles = [
+        partial(_multiply_bytes, zero, torch.ops.onednn.qlinear_prepack(part, None), steps)
+        for part, steps in zip(columns.split(width), step_there.split(width), strict=True)
+    ]
+    return Screen(unsigned, tiles, torch.float32, step.double()[:, None], bound[:, None], 1 / 32)
 
 
 def _zero_of_bytes() -> int:
@@ -139,30 +134,31 @@ def _peaks(grid: Tensor) -> Tensor:
     return torch.maximum(-grid.amin(dim=1), grid.amax(dim=1))
 
 
-def _rounded(grid: Tensor, step: Tensor, norms: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Rows in up to `most` steps (rows, 1) as int8, and (rows,) float64 bounds of the norm of the rest."""
-    whole = torch.empty(grid.shape, dtype=torch.int8, device=grid.device)
-    lost = torch.empty(len(grid), device=grid.device)
-    for first in range(0, len(grid), ROUNDED_AT_ONCE):
+def _rounded(side: Embeddings, step: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Rows in up to `most` steps (rows,) as int8, and (rows,) float64 bounds of the norm of the rest."""
+    whole = torch.empty(side.grid.shape, dtype=torch.int8, device=side.grid.device)
+    lost = torch.empty_like(step)
+    for first in range(0, len(step), ROUNDED_AT_ONCE):
         part = slice(first, first + ROUNDED_AT_ONCE)
-        steps = (grid[part] / step[part]).round_().clamp_(-most, most)
+        steps = (side.grid[part] / step[part, None]).round_().clamp_(-most, most)
         whole[part] = steps
-        rest = torch.addcmul(grid[part], steps, step[part], value=-1, out=steps)
+        rest = torch.addcmul(side.grid[part], steps, step[part, None], value=-1, out=steps)
         lost[part] = torch.linalg.vector_norm(rest, dim=1)
-    return whole, lost.double() + 2.0**-22 * norms
+    return whole, lost.double() + 2.0**-22 * side.norms
 
 
-def _multiply(queries: Tensor, gallery: Tensor, out: Tensor) -> Tensor:
-    return torch.mm(queries, gallery, out=out)
+def _multiply(gallery: Tensor, queries: Tensor, buffer: Tensor) -> Tensor:
+    shape = len(queries), len(gallery)
+    return torch.mm(queries, gallery.T, out=buffer[: shape[0] * shape[1]].view(shape))
 
 
-def _multiply_exactly(queries: Tensor, gallery: Tensor, out: Tensor) -> Tensor:
-    return torch.mm(queries.double(), gallery.double(), out=out)
+def _multiply_exactly(gallery: Tensor, queries: Tensor, buffer: Tensor) -> Tensor:
+    return _multiply(gallery.double(), queries.double(), buffer)
 
 
-def _multiply_bytes(zero: int, queries: Tensor, tile: Tensor, _: Tensor) -> Tensor:
-    """Product of unsigned bytes around `zero` and signed ones, as float32: a quantised layer of scale 1."""
-    one, none = torch.ones(1), torch.zeros(1, dtype=torch.int64)
+def _multiply_bytes(zero: int, gallery: Tensor, steps: Tensor, queries: Tensor, _: Tensor) -> Tensor:
+    """Unsigned bytes around `zero` times signed ones in steps (items,): a quantised layer, out in float32."""
+    zeros = torch.zeros(len(steps), dtype=torch.int64)
     return torch.ops.onednn.qlinear_pointwise(
-        queries, 1.0, zero, tile, one, none, None, 1.0, 0, torch.float32, "none", [], ""
+        queries, 1.0, zero, gallery, steps, zeros, None, 1.0, 0, torch.float32, "none", [], ""
     )
