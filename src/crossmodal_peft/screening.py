@@ -104,7 +104,8 @@ def _in_bytes(queries: Embeddings, gallery: Embeddings, width: int) -> Screen:
     """Embeddings rounded to bytes, each with a step of its own.
 
     With q = a Q + r and g = b G + s, an exact score q g differs from a b (Q G) by q s + r (b G), at most
-    |q| |s| + |r| (|g| + |s|). The steps' own rounding in float32 adds 2^-22 of each norm.
+    |q| |s| + |r| (|g| + |s|). The 2^-22 of each norm that `_rounded` adds cover what float32 rounds: r and s
+    (2^-24), products in steps (2^-23) and limits (2^-24); sums of products are whole numbers below 2^24.
     """
     zero = _zero_of_bytes()
     step, step_there = (_peaks(side.grid) / most for side, most in ((queries, zero), (gallery, BYTE)))
