@@ -38,6 +38,7 @@ lint: .venv/installed  ## check style and types
 	ruff format --check src tests benchmarks workflow notebooks
 	snakefmt --check Snakefile workflow
 	mypy
+	lint-imports
 
 lock: .venv/installed  ## resolve the pinned packages again after a change of pyproject.toml
 	$(BIN)/pip install --quiet uv

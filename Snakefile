@@ -1,4 +1,4 @@
-"""download → prepare → trunk → train → evaluate → aggregate → tables, plots and a summary in words."""
+"""download → prepare → cache activations → train → evaluate → aggregate → tables, plots and a summary in words."""
 
 import gc
 import json
@@ -8,11 +8,13 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from crossmodal_peft import hub, registry
-from crossmodal_peft.checking import check
-from crossmodal_peft.download import sha256
-from crossmodal_peft.layout import RECEIPT, Layout
-from crossmodal_peft.settings import Carrier, Folder, cell as settings_of_cell, parts
+from crossmodal_peft.data import hub
+from crossmodal_peft.config import plugins
+from crossmodal_peft.config.validation import check
+from crossmodal_peft.files import sha256
+from crossmodal_peft.config.paths import RECEIPT, Layout
+from crossmodal_peft.config.settings import Package, Folder
+from crossmodal_peft.config.cell import cell as settings_of_cell, parts
 
 # A plan is millions of objects that all stay: to look for garbage among them took a fifth of its time.
 gc.set_threshold(100_000, 50, 100)
@@ -29,7 +31,7 @@ except ValueError as error:
 LAYOUT = Layout.of(SETTINGS.paths)
 PATHS = f"--paths '{SETTINGS.paths.model_dump_json()}'"
 # No `params:` of the rule, which would train again when they change.
-LIVE = f"--lines --live '{SETTINGS.live.model_dump_json()}'"
+LOGGING = f"--lines --logging '{SETTINGS.logging.model_dump_json()}'"
 CELLS = [
     f"{dataset}/{method}/{seed}"
     for dataset in SETTINGS.matrix.datasets
@@ -141,7 +143,7 @@ rule all:
         OVERVIEW,
         expand(
             f"{LAYOUT.results}/tables/{{name}}.{{kind}}",
-            name=registry.names("tables"),
+            name=plugins.names("tables"),
             kind=["csv", "md", "tex"],
         ),
         expand(f"{LAYOUT.results}/plots/{{name}}.{{kind}}", name=PLOTS, kind=["png", "svg"]),
@@ -152,6 +154,6 @@ rule all:
 rule report_pages:
     input:
         expand(
-            f"{LAYOUT.results}/pages/{{name}}.html", name=["summary", "settings", *registry.names("tables")]
+            f"{LAYOUT.results}/pages/{{name}}.html", name=["summary", "settings", *plugins.names("tables")]
         ),
         rules.all.input,

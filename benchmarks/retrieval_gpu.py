@@ -18,9 +18,9 @@ from report import markdown
 from torch import Tensor
 from torch.nn import functional as F
 
-from crossmodal_peft.metrics import metrics, summarise
-from crossmodal_peft.ranking import GPU_TILE, GPU_TILE_WIDTH, Ranks, rank
-from crossmodal_peft.relevance import Relevance, relevance_from_labels
+from crossmodal_peft.retrieval.metrics import metrics, summarise
+from crossmodal_peft.retrieval.ranks import GPU_TILE, GPU_TILE_WIDTH, Ranks, rank
+from crossmodal_peft.retrieval.relevance import Relevance, relevance_from_labels
 
 DIMENSION, PER_LABEL = 256, 5
 

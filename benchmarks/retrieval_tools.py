@@ -33,9 +33,9 @@ def product(queries, gallery, query_labels, gallery_labels):
 
 def ours(queries, gallery, query_labels, gallery_labels):
     """All metrics of crossmodal-peft, exact at full depth."""
-    from crossmodal_peft.metrics import metrics, summarise
-    from crossmodal_peft.ranking import rank
-    from crossmodal_peft.relevance import relevance_from_labels
+    from crossmodal_peft.retrieval.metrics import metrics, summarise
+    from crossmodal_peft.retrieval.ranks import rank
+    from crossmodal_peft.retrieval.relevance import relevance_from_labels
 
     ranks = rank(queries, gallery, relevance_from_labels(query_labels, gallery_labels))
     return summarise(metrics(ranks, ks=(1, 5, 10, DEPTH)))
@@ -43,7 +43,7 @@ def ours(queries, gallery, query_labels, gallery_labels):
 
 def ours_nearest(queries, gallery, query_labels, gallery_labels):
     """The ten best items per query, exact, for the per-query results."""
-    from crossmodal_peft.nearest import nearest
+    from crossmodal_peft.retrieval.topk import nearest
 
     return {"mean score": float(nearest(queries, gallery, 10).scores.mean())}
 

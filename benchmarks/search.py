@@ -16,11 +16,12 @@ import faiss
 import numpy as np
 import pandas as pd
 
-from crossmodal_peft import registry, search
-from crossmodal_peft.arguments import DEFAULT_PATHS, layout_of
-from crossmodal_peft.layout import Layout
+from crossmodal_peft.cli.arguments import DEFAULT_PATHS, layout_of
+from crossmodal_peft.config import plugins
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.data.audio import read_wave
 from crossmodal_peft.provenance import hardware
-from crossmodal_peft.sound import read_wave
+from crossmodal_peft.search import index as search_index
 
 WIDTH = 256
 SIZES = (10_000, 100_000, 1_000_000)
@@ -39,7 +40,7 @@ def median_milliseconds(call: Callable[[], object], repeats: int = REPEATS) -> f
     return 1000 * float(np.median(times))
 
 
-def random_index(items: int) -> search.Index:
+def random_index(items: int) -> search_index.Index:
     """An index of random directions."""
     rng = np.random.default_rng(0)
     vectors = faiss.IndexFlatIP(WIDTH)
@@ -48,7 +49,7 @@ def random_index(items: int) -> search.Index:
         vectors.add(part / np.linalg.norm(part, axis=1, keepdims=True))
     rows = np.arange(items)
     frame = pd.DataFrame({"item": rows.astype(str), "source": rows.astype(str), "caption": "", "label": rows})
-    return search.Index("random", "test", {"image": vectors}, {"image": frame})
+    return search_index.Index("random", "test", {"image": vectors}, {"image": frame})
 
 
 def searching() -> list[tuple[str, float]]:
@@ -66,10 +67,10 @@ def searching() -> list[tuple[str, float]]:
 def embedding(cell: str, layout: Layout) -> list[tuple[str, float]]:
     """Rows of the table: a query of each modality of a cell, and loading the cell."""
     started = time.perf_counter()
-    encoder = search.open_query_encoder(cell, layout)
+    encoder = search_index.open_query_encoder(cell, layout)
     rows = [(f"load {cell} (the first one with its imports)", 1000 * (time.perf_counter() - started))]
-    index = search.open_index(cell, layout)
-    stamps = registry.module("datasets", "stamps")
+    index = search_index.open_index(cell, layout)
+    stamps = plugins.module("datasets", "stamps")
     root = stamps.unpack(layout.dataset("stamps"), layout.unpacked("stamps"))
     read = {
         "text": str,

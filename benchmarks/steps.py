@@ -19,12 +19,12 @@ from report import describe_machine, markdown, write_section
 from training_floor import layout_of
 from training_ours import Enough, Loop, ensure_arrays, timed
 
-from crossmodal_peft import checking
-from crossmodal_peft.encoder import build_encoder
-from crossmodal_peft.hardware import resolve_device
-from crossmodal_peft.settings import cell as cell_of
-from crossmodal_peft.stages.training import open_data
-from crossmodal_peft.towers import configure
+from crossmodal_peft.config import validation
+from crossmodal_peft.config.cell import cell as cell_of
+from crossmodal_peft.models.dual_encoder import configure
+from crossmodal_peft.models.encoder import build_encoder
+from crossmodal_peft.training.hardware import resolve_device
+from crossmodal_peft.training.trained import open_data
 
 PARAMS = Path("params.yaml")
 BATCH = 32
@@ -101,7 +101,7 @@ def settings(rounds: int, folder: Path) -> None:
 
 def benchmark_cell(folder: Path, changes: dict[str, object]):
     """The cell stamps-image/full/0 with changed settings of the training, and where its files are."""
-    loaded = checking.load(PARAMS)
+    loaded = validation.load(PARAMS)
     cell = cell_of(loaded, "stamps-image", "full", 0)
     train = type(cell.train).model_validate({**cell.train.model_dump(), "batch_size": ITEMS, **changes})
     return cell.model_copy(update={"train": train}), layout_of(loaded, folder)
@@ -112,7 +112,7 @@ def variant(changes: dict[str, object], rounds: int, folder: Path) -> dict[str, 
     cell, layout = benchmark_cell(folder, changes)
     manifest, _ = open_data(cell, layout)
     loop = Loop(cell, layout, list(manifest.loc[manifest.split == "train", "item"].unique()[:ITEMS]))
-    configure(loop.towers, cell.train)
+    configure(loop.model, cell.train)
     moments: list[float] = []
 
     def between() -> None:

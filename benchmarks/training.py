@@ -22,7 +22,7 @@ from pathlib import Path
 import training_data
 from report import describe_machine, markdown, write_section
 
-from crossmodal_peft.settings import cell as cell_of
+from crossmodal_peft.config.cell import cell as cell_of
 
 HERE = Path(__file__).parent
 OURS = "crossmodal-peft"
@@ -113,7 +113,9 @@ def job_of(run: Run, common: dict, settings) -> dict:
     cell = cell_of(alike, training_data.DATASET, run.cell.removesuffix("-everywhere"), 0)
     if run.cell.endswith("everywhere"):
         cell = training_data.everywhere(cell)
-    train = cell.train.model_copy(update={"precision": common["precision"], "kernel": common["kernel"]})
+    train = cell.train.model_copy(
+        update={"precision": common["precision"], "attn_implementation": common["kernel"]}
+    )
     return common | {
         "cell": cell.model_copy(update={"train": train}).model_dump(mode="json"),
         "like_for_like": run.like_for_like,
@@ -125,7 +127,7 @@ def resolve(arguments: argparse.Namespace) -> dict[str, str]:
     """Precision and attention kernel, as this project chooses them on the machine."""
     import torch
 
-    from crossmodal_peft import hardware
+    from crossmodal_peft.training import hardware
 
     torch.set_num_threads(1)
     device = torch.device("cpu")

@@ -10,12 +10,13 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 from training_ours import ensure_arrays
 
-from crossmodal_peft import checking, registry
-from crossmodal_peft.encoders import dinov2
-from crossmodal_peft.examples import read_manifest
-from crossmodal_peft.layout import Layout
-from crossmodal_peft.settings import Cell, Settings
-from crossmodal_peft.settings import cell as cell_of
+from crossmodal_peft.config import plugins, validation
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.cell import cell as cell_of
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.settings import Settings
+from crossmodal_peft.data.arrays import read_manifest
+from crossmodal_peft.models.encoders import dinov2
 
 DATASET = "stamps-image"
 BATCH = 32
@@ -31,7 +32,7 @@ def like_for_like(settings: Settings) -> Settings:
 
 def settings_at(path: Path) -> Settings:
     """The project's settings."""
-    return checking.load(path)
+    return validation.load(path)
 
 
 def everywhere(cell: Cell) -> Cell:
@@ -62,7 +63,7 @@ def prepare_job(settings: Settings, folder: Path, steps: int) -> dict:
         "image_std": dinov2.IMAGENET_STD,
         "max_tokens": text.max_tokens,
         "batch_size": BATCH,
-        "width": settings.train.embedding_width,
+        "width": settings.train.projection_dim,
         "logit_scale": float(-np.log(settings.train.temperature)),
         "learning_rate": cell_of(settings, DATASET, "full", 0).tuning.learning_rate,
         "csv": str(folder / "pairs.csv"),
@@ -93,7 +94,7 @@ def items_of_epoch(layout: Layout, steps: int):
 def export_pictures(items, layout: Layout, out: Path) -> list[Path]:
     """Every picture at its own resolution, padded with white to a square, as PNG: what any tool can read."""
     out.mkdir(parents=True, exist_ok=True)
-    dataset = registry.module("datasets", "stamps")
+    dataset = plugins.module("datasets", "stamps")
     root, paths = layout.unpacked("stamps") / dataset.STAMPS, []
     for number, source in enumerate(items["picture"]):
         picture = dataset.read_image(root / source)
@@ -145,7 +146,7 @@ def timm_weights(encoder: Path, size: int) -> dict[str, torch.Tensor]:
 
 def tensors_of(items, layout: Layout) -> dict[str, torch.Tensor]:
     """The items as this project prepares them: normalised pixels, token ids and lengths."""
-    from crossmodal_peft.imaging import normalise
+    from crossmodal_peft.data.images import normalise
 
     images = np.load(layout.activations(DATASET, "image", "input"), mmap_mode="r")[
         items["row_image"].to_numpy()

@@ -20,11 +20,12 @@ import training_data
 from report import describe_machine, markdown, write_section
 from training_ours import Enough, Loop, ensure_arrays, timed
 
-from crossmodal_peft.embed import embed_split
-from crossmodal_peft.layout import Layout
-from crossmodal_peft.settings import Cell, Settings
-from crossmodal_peft.settings import cell as cell_of
-from crossmodal_peft.stages.training import open_data
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.cell import cell as cell_of
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.settings import Settings
+from crossmodal_peft.training.embed import embed_split
+from crossmodal_peft.training.trained import open_data
 
 SECONDS = 4.0  # A turn of the floor's comparison lasts at least so long.
 ITEMS = 96  # Of an epoch, where encoders run; where none does, it has all of the split.
@@ -171,7 +172,7 @@ def timed_stages(cell: Cell, layout: Layout, times: int) -> dict[str, tuple[floa
         loop = Loop(cell, enlarge(cell, layout, items, Path(folder)))
 
         def embed() -> None:
-            embed_split(loop.towers, loop.manifest, loop.activations, "train", loop.precision)
+            embed_split(loop.model, loop.manifest, loop.activations, "train", loop.precision)
 
         stages = {
             "training": lambda: loop.epochs(passes),

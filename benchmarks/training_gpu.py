@@ -18,19 +18,19 @@ from report import markdown, write_section
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from crossmodal_peft.encoder import build_encoder
-from crossmodal_peft.hardware import peak_memory
-from crossmodal_peft.losses import contrastive_loss
-from crossmodal_peft.optimization import make_optimizer
-from crossmodal_peft.settings import Settings
-from crossmodal_peft.towers import Towers, build_towers
+from crossmodal_peft.config.settings import Settings
+from crossmodal_peft.models.dual_encoder import DualEncoder, build_model
+from crossmodal_peft.models.encoder import build_encoder
+from crossmodal_peft.training.hardware import peak_memory
+from crossmodal_peft.training.losses import contrastive_loss
+from crossmodal_peft.training.optimizer import make_optimizer
 
 TEXT_TOKENS = 32
 AUDIO_SHAPE, VOCABULARY = (1024, 128), 1000
 DROPPED_STEPS = 3
 
 
-def towers_of(settings: Settings, method: str, everywhere: bool, device: torch.device) -> Towers:
+def model_of(settings: Settings, method: str, everywhere: bool, device: torch.device) -> DualEncoder:
     """The trio with random weights and the method attached."""
     kernel = "eager" if device.type == "cpu" else "sdpa"
     tuning = settings.methods[method]
@@ -43,12 +43,12 @@ def towers_of(settings: Settings, method: str, everywhere: bool, device: torch.d
 
     train, modalities = settings.train, list(settings.paper_scale)
     with device:
-        return build_towers(load, tuning, modalities, train.embedding_width, train.temperature)
+        return build_model(load, tuning, modalities, train.projection_dim, train.temperature)
 
 
-def inputs_at(towers: Towers, modality: str, batch: int) -> tuple[Tensor, Tensor | None]:
+def inputs_at(model: DualEncoder, modality: str, batch: int) -> tuple[Tensor, Tensor | None]:
     """Random inputs at the tower's cut, on its device."""
-    tower, device = towers.towers[modality], towers.logit_scale.device
+    tower, device = model.towers[modality], model.logit_scale.device
     lengths = torch.full((batch,), TEXT_TOKENS, device=device) if modality == "text" else None
     raw = {
         "text": lambda: torch.randint(5, VOCABULARY, (batch, TEXT_TOKENS), device=device),
@@ -68,17 +68,17 @@ def measure(
 ) -> dict[str, float]:
     """Samples a second, peak memory in bytes and operations a sample of the training step."""
     device = torch.device(arguments.device)
-    towers = towers_of(settings, method, everywhere, device).train()
-    optimizer = make_optimizer(towers, settings.methods[method].learning_rate, settings.train)
-    batch = {m: inputs_at(towers, m, arguments.batch) for m in settings.paper_scale}
+    model = model_of(settings, method, everywhere, device).train()
+    optimizer = make_optimizer(model, settings.methods[method].learning_rate, settings.train)
+    batch = {m: inputs_at(model, m, arguments.batch) for m in settings.paper_scale}
     labels = torch.arange(arguments.batch, device=device)
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16):
-            embeddings = {m: towers.embed(m, *inputs) for m, inputs in batch.items()}
+            embeddings = {m: model.embed(m, *inputs) for m, inputs in batch.items()}
         optimizer.zero_grad(set_to_none=True)
-        contrastive_loss(embeddings, labels, towers.scale).backward()
-        torch.nn.utils.clip_grad_norm_(towers.trained().values(), settings.train.clip_norm)
+        contrastive_loss(embeddings, labels, model.scale).backward()
+        torch.nn.utils.clip_grad_norm_(model.trained().values(), settings.train.max_grad_norm)
         optimizer.step()
 
     with FlopCounterMode(display=False) as counter:

@@ -11,16 +11,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-import crossmodal_peft.train as training
-from crossmodal_peft import hardware
-from crossmodal_peft.checkpoint import load_towers
-from crossmodal_peft.examples import select_each
-from crossmodal_peft.layout import Layout
-from crossmodal_peft.losses import contrastive_loss
-from crossmodal_peft.optimization import make_optimizer
-from crossmodal_peft.settings import Cell
-from crossmodal_peft.stages.data import compute_trunk, prepare_dataset
-from crossmodal_peft.stages.training import open_data
+import crossmodal_peft.training.loop as training
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.data.arrays import select_each
+from crossmodal_peft.models.checkpoint import load_model
+from crossmodal_peft.stages.data import compute_activations, prepare_dataset
+from crossmodal_peft.training import hardware
+from crossmodal_peft.training.losses import contrastive_loss
+from crossmodal_peft.training.optimizer import make_optimizer
+from crossmodal_peft.training.trained import open_data
 
 EPOCHS = 1000  # What the training is told; nobody runs so many.
 
@@ -39,7 +39,7 @@ def ensure_arrays(cell: Cell, layout: Layout) -> None:
         for modality, path in arrays.items():
             if not path.exists():
                 encoder, cut = cell.encoders[modality], cell.tuning.cut(modality)
-                compute_trunk(dataset, modality, cut, folders[modality], encoder, layout)
+                compute_activations(dataset, modality, cut, folders[modality], encoder, layout)
 
 
 class Loop:
@@ -55,8 +55,8 @@ class Loop:
             self.manifest = only(self.manifest, items)
         self.examples = select_each(self.manifest, "train", self.activations)
         self.precision = hardware.resolve_precision(cell.train.precision, device)
-        kernel = hardware.resolve_kernel(cell.train.kernel, device, self.precision)
-        self.towers = load_towers(cell, layout.folders(cell.encoder_names), kernel).to(device)
+        kernel = hardware.resolve_kernel(cell.train.attn_implementation, device, self.precision)
+        self.model = load_model(cell, layout.folders(cell.encoder_names), kernel).to(device)
 
     @property
     def items(self) -> int:
@@ -70,7 +70,7 @@ class Loop:
         training.embed_split, training.mean_recall = lambda *_: between(), lambda _: 0.0
         try:
             between()
-            training.train(self.towers, self.cell, self.manifest, self.activations, lambda _: None)
+            training.train(self.model, self.cell, self.manifest, self.activations, lambda _: None)
         except Enough:
             pass
         finally:
@@ -105,17 +105,17 @@ class Loop:
 
     def loss(self, inputs: dict, labels: Tensor) -> Tensor:
         """The loss of a batch."""
-        device = self.towers.logit_scale.device
+        device = self.model.logit_scale.device
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            embeddings = {m: self.towers.embed(m, *values) for m, values in inputs.items()}
-        return contrastive_loss(embeddings, labels.to(device), self.towers.scale)
+            embeddings = {m: self.model.embed(m, *values) for m, values in inputs.items()}
+        return contrastive_loss(embeddings, labels.to(device), self.model.scale)
 
     def floor(self) -> Callable[[list[tuple[dict, Tensor]]], None]:
         """A bare loop: forward, loss, backward and the optimiser's step over batches, and nothing else."""
-        optimizer = make_optimizer(self.towers, self.cell.tuning.learning_rate, self.cell.train)
+        optimizer = make_optimizer(self.model, self.cell.tuning.learning_rate, self.cell.train)
 
         def run(batches: list[tuple[dict, Tensor]]) -> None:
-            self.towers.train()
+            self.model.train()
             for inputs, labels in batches:
                 optimizer.zero_grad(set_to_none=True)
                 self.loss(inputs, labels).backward()
@@ -143,14 +143,14 @@ def train(job: dict, turns) -> None:
     loop = Loop(cell, layout, job["items"])
     if job["like_for_like"]:
         for modality, weight in load_file(job["projections"]).items():
-            loop.towers.towers[modality].projection.weight.data.copy_(weight)
+            loop.model.towers[modality].projection.weight.data.copy_(weight)
     train_split = loop.manifest[loop.manifest.split == "train"]
     names = list(train_split["item"].unique())
     fixed = np.array([names.index(item) for item in job["items"][: cell.train.batch_size]])
     inputs, labels = loop.batch(cell.dataset, fixed)
 
     def bare() -> float:
-        loop.towers.zero_grad(set_to_none=True)
+        loop.model.zero_grad(set_to_none=True)
         loss = loop.loss(inputs, labels)
         loss.backward()
         return loss.item()

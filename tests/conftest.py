@@ -13,8 +13,8 @@ import torch
 from filelock import FileLock
 from xdist.scheduler import LoadScopeScheduling
 
-from crossmodal_peft.encoder import Encoder, build_encoder
-from crossmodal_peft.layout import Layout
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.models.encoder import Encoder, build_encoder
 
 # Tests of tiny models share the cores with whatever else runs: waiting threads would only get in the way.
 torch.set_num_threads(1)
@@ -31,7 +31,7 @@ ARCHITECTURES = {
 
 
 # Files that take long begin first, in this order, so that the last to end is a short one.
-FIRST = [f"test_{name}.py" for name in ("cluster", "workflow", "dvc", "dvc_remote", "resume", "processes")]
+FIRST = [f"test_{name}.py" for name in ("cluster", "workflow", "dvc", "dvc_remote", "resume", "distributed")]
 # Shares a long fixture with that of another file: one process runs both.
 WITH = {"test_dvc_remote.py": "test_dvc.py"}
 
@@ -138,13 +138,15 @@ def layout(encoder_folders: Path, tmp_path: Path) -> Layout:
 @pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.skipif(not AVX2, reason="no AVX2"))])
 def in_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small problems are screened in float32, or, like large ones, in bytes first."""
-    monkeypatch.setattr("crossmodal_peft.screening.SMALLEST_FOR_BYTES", 0 if request.param else 2**62)
+    monkeypatch.setattr(
+        "crossmodal_peft.retrieval.screening.SMALLEST_FOR_BYTES", 0 if request.param else 2**62
+    )
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[loopback.Server]:
     """A server of an empty folder on this machine, that is asked without pauses."""
-    monkeypatch.setattr("crossmodal_peft.transfer.PAUSE", 0)
+    monkeypatch.setattr("crossmodal_peft.data.http.PAUSE", 0)
     (tmp_path / "served").mkdir()
     with loopback.serve(tmp_path / "served") as server:
         yield server

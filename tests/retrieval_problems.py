@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from crossmodal_peft.relevance import Relevance, relevance_from_pairs
-from crossmodal_peft.scoring import prepare
+from crossmodal_peft.retrieval.exact import prepare
+from crossmodal_peft.retrieval.relevance import Relevance, relevance_from_pairs
 
 Problem = tuple[torch.Tensor, torch.Tensor, Relevance]
 

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 from tiny_cell import command, ended, fork, make_cell, make_inputs, paths_in, results
 
-from crossmodal_peft import train  # noqa: F401 (children find it imported)
-from crossmodal_peft.layout import Layout
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.training import loop  # noqa: F401 (children find it imported)
 
 
 def soak(root: Path, kills: int, method: str, seed: int) -> dict[str, int]:
@@ -33,7 +33,7 @@ def soak(root: Path, kills: int, method: str, seed: int) -> dict[str, int]:
     while counts["killed"] < kills:
         counts[one_training(broken, cell, rng, longest, counts)] += 1
         assert results(Layout.of(paths_in(broken)), cell) == expected, (broken / "log").read_text()
-        assert not Layout.of(paths_in(broken)).unfinished(cell.name).exists()
+        assert not Layout.of(paths_in(broken)).training_state(cell.name).exists()
     log = (broken / "log").read_text()
     assert "kept as" not in log, log
     return {**counts, "went on": log.count("going on")}

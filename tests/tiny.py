@@ -7,12 +7,12 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from crossmodal_peft.attention import Kernel
-from crossmodal_peft.encoder import Encoder, build_encoder
-from crossmodal_peft.losses import contrastive_loss
-from crossmodal_peft.schema import MethodSettings
-from crossmodal_peft.settings import Settings
-from crossmodal_peft.towers import Towers, build_towers
+from crossmodal_peft.config.schema import MethodSettings
+from crossmodal_peft.config.settings import Settings
+from crossmodal_peft.models.attention import Kernel
+from crossmodal_peft.models.dual_encoder import DualEncoder, build_model
+from crossmodal_peft.models.encoder import Encoder, build_encoder
+from crossmodal_peft.training.losses import contrastive_loss
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)  # As in training: what has no such kernel raises.
@@ -69,7 +69,7 @@ ALL_ROLES = ["query", "key", "value", "attention_output", "feed_forward_in", "fe
 
 def library(kind: str, target: tuple[str, ...] = ("query", "value"), **options: Any) -> dict[str, Any]:
     """A block of params.yaml for a method of the peft library."""
-    return {"kind": "peft_library", "type": kind, "target": list(target), "options": options}
+    return {"kind": "peft_library", "peft_type": kind, "target_modules": list(target), "options": options}
 
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -128,7 +128,7 @@ def encoder_of(model_type: str, kernel: Kernel = "eager") -> Encoder:
     return encoder
 
 
-def towers_of(model_type: str, tuning: MethodSettings, seed: int = 1, kernel: Kernel = "eager") -> Towers:
+def model_of(model_type: str, tuning: MethodSettings, seed: int = 1, kernel: Kernel = "eager") -> DualEncoder:
     """One tower with a method attached; `seed` draws projection and method."""
 
     def load(_: str) -> Encoder:
@@ -136,7 +136,7 @@ def towers_of(model_type: str, tuning: MethodSettings, seed: int = 1, kernel: Ke
         torch.manual_seed(seed)
         return encoder
 
-    return build_towers(load, tuning, [ENCODERS[model_type][2]], width=8, temperature=0.07).eval()
+    return build_model(load, tuning, [ENCODERS[model_type][2]], width=8, temperature=0.07).eval()
 
 
 def inputs_of(model_type: str, batch: int = 3) -> tuple[Tensor, Tensor | None]:
@@ -150,28 +150,28 @@ def inputs_of(model_type: str, batch: int = 3) -> tuple[Tensor, Tensor | None]:
     return tokens.masked_fill(torch.arange(7) >= lengths[:, None], padding), lengths
 
 
-def step(towers: Towers, model_type: str, rate: float = 0.01) -> None:
+def step(model: DualEncoder, model_type: str, rate: float = 0.01) -> None:
     """One optimiser step on a loss that no norm at the end makes constant."""
     torch.manual_seed(3)
-    optimizer = torch.optim.AdamW([p for p in towers.parameters() if p.requires_grad], lr=rate)
-    pooled = towers.encoders[0](*inputs_of(model_type), start="input")
-    projected = next(iter(towers.towers.values())).projection(pooled)
-    ((projected * torch.randn_like(projected)).mean() + towers.penalty()).backward()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate)
+    pooled = model.encoders[0](*inputs_of(model_type), start="input")
+    projected = next(iter(model.towers.values())).projection(pooled)
+    ((projected * torch.randn_like(projected)).mean() + model.penalty()).backward()
     optimizer.step()
-    towers.after_step(1, 2)
+    model.after_step(1, 2)
 
 
-def trio_of(tuning: MethodSettings, model_types: Sequence[str], kernel: Kernel = "eager") -> Towers:
+def trio_of(tuning: MethodSettings, model_types: Sequence[str], kernel: Kernel = "eager") -> DualEncoder:
     """A tower of each model type, in training mode, that takes prepared inputs; no trained weight is zero."""
     encoders = {ENCODERS[model_type][2]: encoder_of(model_type, kernel) for model_type in model_types}
     torch.manual_seed(1)
-    towers = build_towers(encoders.__getitem__, tuning, list(encoders), width=8, temperature=0.5)
-    for tower in towers.towers.values():
+    model = build_model(encoders.__getitem__, tuning, list(encoders), width=8, temperature=0.5)
+    for tower in model.towers.values():
         tower.cut = "input"
     with torch.no_grad():
-        for parameter in towers.trained().values():
+        for parameter in model.trained().values():
             parameter.add_(torch.randn_like(parameter), alpha=1e-2)
-    return towers.train()
+    return model.train()
 
 
 def batch_of(model_types: Sequence[str]) -> tuple[dict[str, tuple[Tensor, Tensor | None]], Tensor]:
@@ -181,13 +181,13 @@ def batch_of(model_types: Sequence[str]) -> tuple[dict[str, tuple[Tensor, Tensor
 
 
 def plain_gradients(
-    towers: Towers, batch: dict[str, tuple[Tensor, Tensor | None]], labels: Tensor
+    model: DualEncoder, batch: dict[str, tuple[Tensor, Tensor | None]], labels: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss and gradients by name of one forward and one backward pass over the whole batch."""
-    towers.zero_grad()
-    embeddings = {modality: towers.embed(modality, *inputs) for modality, inputs in batch.items()}
-    loss = contrastive_loss(embeddings, labels, towers.scale)
-    (loss + towers.penalty()).backward()
-    gradients = {name: p.grad for name, p in towers.named_parameters() if p.grad is not None}
-    towers.zero_grad()
+    model.zero_grad()
+    embeddings = {modality: model.embed(modality, *inputs) for modality, inputs in batch.items()}
+    loss = contrastive_loss(embeddings, labels, model.scale)
+    (loss + model.penalty()).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
     return loss.detach(), gradients

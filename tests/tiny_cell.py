@@ -14,16 +14,17 @@ import torch
 import yaml
 from tiny import ENCODERS, encoder_of, method
 
-from crossmodal_peft import cli
-from crossmodal_peft.checkpoint import load_towers
-from crossmodal_peft.download import sha256
-from crossmodal_peft.examples import select_each
-from crossmodal_peft.layout import Layout
+from crossmodal_peft.cli import main
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.settings import Paths
+from crossmodal_peft.data.arrays import select_each
+from crossmodal_peft.files import sha256
+from crossmodal_peft.models.checkpoint import load_model
 from crossmodal_peft.records import write_json
-from crossmodal_peft.settings import Cell, Paths
-from crossmodal_peft.stages.training import open_data
-from crossmodal_peft.state import Run, State
-from crossmodal_peft.train import epoch_steps, finish_epoch, start
+from crossmodal_peft.training.loop import epoch_steps, finish_epoch, start
+from crossmodal_peft.training.state import Run, State
+from crossmodal_peft.training.trained import open_data
 
 MODELS = {"text": "bert", "image": "dinov2"}
 ITEMS = 60
@@ -70,7 +71,7 @@ def make_cell(name: str = "full", layers: Any = "all", **train: Any) -> Cell:
     """The settings of a cell on the tiny dataset: six epochs of five steps."""
     tuning = method(name, layers=layers) if name != "frozen" else method(name)
     rates = yaml.safe_load(PARAMS.read_text())["train"]
-    changes = {"epochs": 6, "batch_size": 8, "embedding_width": 8, "precision": "fp32", **train}
+    changes = {"epochs": 6, "batch_size": 8, "projection_dim": 8, "precision": "fp32", **train}
     encoders = {m: f"tiny-{m}" for m in MODELS}
     return Cell.model_validate(
         {
@@ -88,10 +89,10 @@ def make_cell(name: str = "full", layers: Any = "all", **train: Any) -> Cell:
     )
 
 
-def command(root: Path, cell: Cell, live: str = '{"state_minutes": 0.0001}') -> list[str]:
+def command(root: Path, cell: Cell, logging: str = '{"checkpoint_minutes": 0.0001}') -> list[str]:
     """Arguments of the command line that trains a cell; it writes its state at nearly every step."""
     paths = paths_in(root).model_dump_json()
-    return ["train", "--settings", cell.model_dump_json(), "--paths", paths, "--live", live]
+    return ["train", "--settings", cell.model_dump_json(), "--paths", paths, "--logging", logging]
 
 
 def fork(arguments: list[str], log: Path, before: Callable[[], None] = lambda: None) -> int:
@@ -106,7 +107,7 @@ def fork(arguments: list[str], log: Path, before: Callable[[], None] = lambda: N
             os.dup2(file.fileno(), 2)
         sys.argv = ["crossmodal-peft", *arguments]
         before()
-        cli.main()
+        main.main()
         code = 0
     except SystemExit as leaving:
         if isinstance(leaving.code, str):
@@ -148,8 +149,8 @@ class Steps:
         manifest, activations = open_data(cell, layout)
         self.examples = select_each(manifest, "train", activations)
         kernel = "eager" if device == "cpu" else "sdpa"
-        towers = load_towers(cell, layout.folders(cell.encoder_names), kernel).to(device)
-        self.run = start(towers, cell, self.examples)
+        model = load_model(cell, layout.folders(cell.encoder_names), kernel).to(device)
+        self.run = start(model, cell, self.examples)
 
     def go(self, until: int) -> Run:
         while self.run.schedule.last_epoch < until:

@@ -17,13 +17,14 @@ from tokenizers import ByteLevelBPETokenizer
 from tokenizers.processors import RobertaProcessing
 from transformers import ASTFeatureExtractor, PreTrainedTokenizerFast, ViTImageProcessor
 
-from crossmodal_peft.download import sha256
-from crossmodal_peft.encoder import build_encoder
-from crossmodal_peft.items import Refused
-from crossmodal_peft.layout import Layout
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.schema import DatasetSettings
+from crossmodal_peft.config.settings import Logging, Settings
+from crossmodal_peft.data.items import Refused
+from crossmodal_peft.files import sha256
+from crossmodal_peft.models.encoder import build_encoder
 from crossmodal_peft.records import write_json
-from crossmodal_peft.schema import DatasetSettings
-from crossmodal_peft.settings import Cell, Live, Settings
 from crossmodal_peft.stages import data as data_stages
 from crossmodal_peft.stages import evaluation, training
 
@@ -112,7 +113,13 @@ def prepare(data: DatasetSettings, layout: Layout) -> tuple[str, pd.DataFrame]:
 
 def make_cell(data: DatasetSettings) -> Cell:
     """A cell of one epoch on raw inputs."""
-    changes = {"epochs": 1, "batch_size": 4, "embedding_width": 8, "precision": "fp32", "trunk": "off"}
+    changes = {
+        "epochs": 1,
+        "batch_size": 4,
+        "projection_dim": 8,
+        "precision": "fp32",
+        "activation_cache": "off",
+    }
     return Cell.model_validate(
         {
             "dataset": "tiny",
@@ -129,7 +136,7 @@ def make_cell(data: DatasetSettings) -> Cell:
 def train(data: DatasetSettings, layout: Layout) -> dict[str, Any]:
     """Train one epoch and evaluate; returns the record."""
     cell = make_cell(data)
-    training.train_cell(cell, layout, Live())
+    training.train_cell(cell, layout, Logging())
     evaluation.record_cell(cell.name, [1, 5, 10], layout)
     return yaml.safe_load((layout.run(cell.name) / "record.json").read_text())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from conftest import COPY, REPOSITORY, run
 
-from crossmodal_peft.download import sha256
+from crossmodal_peft.files import sha256
 
 METHODS = ["bitfit", "lora"]  # They share a trunk, so both trainings can start at once.
 # One table and one plot show what all of them would.

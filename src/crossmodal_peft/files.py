@@ -14,7 +14,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`: it becomes `path` when the block succeeds, else it is deleted.
 
     Raises OSError that names `path` where the disk is full.
@@ -42,7 +42,7 @@ def require_room(needed: int, folder: Path, what: str) -> None:
         )
 
 
-def copy_near(path: Path, folder: Path) -> Path:
+def copy_to_scratch(path: Path, folder: Path) -> Path:
     """A copy of a file in a folder nearer to this process; one copy serves all until `path` changes.
 
     Raises OSError that names the copy where the disk is full.
@@ -51,7 +51,7 @@ def copy_near(path: Path, folder: Path) -> Path:
     key = f"{path.resolve()} {facts.st_size} {facts.st_mtime_ns}"
     near = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{path.name}"
     if not near.exists():
-        with whole(near) as partial:
+        with atomic_write(near) as partial:
             shutil.copyfile(path, partial)
     return near
 
@@ -65,3 +65,17 @@ def delete_partial(folder: Path) -> None:
     """Delete what processes that were killed while they wrote left in a folder that nobody else writes to."""
     for path in folder.glob(".*.partial*"):
         path.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(path: Path, expected: str) -> None:
+    """Delete the file and raise ValueError if its sha256 is another."""
+    found = sha256(path)
+    if found != expected:
+        path.unlink()
+        raise ValueError(f"{path.name}: sha256 is {found}, expected {expected}; the file was deleted")

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from crossmodal_peft.download import sha256
+from crossmodal_peft.files import sha256
 
 PACKAGES = ["torch", "transformers", "peft", "numpy", "pandas", "tokenizers", "safetensors"]
 
@@ -34,11 +34,11 @@ def versions() -> dict[str, str]:
 
 
 def loaded_code() -> str:
-    """A hash over those source files of this package that the process has loaded, watchers apart."""
+    """A hash over those source files of this package that the process has loaded, loggers apart."""
     files = {
         name: sha256(Path(module.__file__))
         for name, module in sorted(sys.modules.items())
-        if name.startswith("crossmodal_peft") and ".watchers" not in name and module.__file__
+        if name.startswith("crossmodal_peft") and ".loggers" not in name and module.__file__
     }
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from crossmodal_peft.download import sha256
-from crossmodal_peft.files import whole
-from crossmodal_peft.schema import Modality, Strict
-from crossmodal_peft.settings import Cell
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.schema import Modality, Strict
+from crossmodal_peft.files import atomic_write, sha256
 
 CELL_FILE = "cell.json"
 WEIGHTS = "weights.safetensors"
@@ -74,5 +73,5 @@ def record(file: CellFile, metrics: dict[str, Any], checkpoint_bytes: int) -> di
 
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON, whole."""
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")

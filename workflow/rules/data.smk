@@ -8,7 +8,7 @@ def encoders_of(dataset):
 
 def family_code(dataset):
     """Source files of the encoder families of a dataset."""
-    return code(*sorted({f"encoders/{encoder.family}" for encoder in encoders_of(dataset).values()}))
+    return code(*sorted({f"models/encoders/{encoder.family}" for encoder in encoders_of(dataset).values()}))
 
 
 def of_source(name):
@@ -18,7 +18,7 @@ def of_source(name):
 
 def dataset_code(kind):
     """Source files that a dataset kind's download and reading depend on."""
-    return code(f"datasets/{kind}", *registry.module("datasets", kind).USES)
+    return code(f"data/datasets/{kind}", *plugins.module("datasets", kind).USES)
 
 
 def preparation(dataset):
@@ -29,7 +29,7 @@ def preparation(dataset):
 
 rule download_dataset:
     input:
-        code("download"),
+        code("data/packages"),
         lambda w: dataset_code(of_source(w.name).kind),
         lambda w: of_source(w.name).read,
     output:
@@ -47,9 +47,9 @@ rule download_dataset:
 def source_files(encoder):
     """What the download of an encoder depends on: the code that fetches it, or the files of a user's folder."""
     source = SETTINGS.encoders[encoder].source
-    if isinstance(source, Carrier):
-        return code("download", f"carriers/{source.converter}")
-    return hub.files(Path(source.folder).expanduser()) if isinstance(source, Folder) else code("hub")
+    if isinstance(source, Package):
+        return code("data/packages", f"models/converters/{source.converter}")
+    return hub.files(Path(source.folder).expanduser()) if isinstance(source, Folder) else code("data/hub")
 
 
 rule download_encoder:
@@ -75,7 +75,7 @@ for dataset, data in SETTINGS.datasets.items():
         input:
             LAYOUT.dataset(data.source) / RECEIPT,
             [folder / RECEIPT for folder in LAYOUT.folders(data.encoders).values()],
-            code("prepare", "items", "imaging", "sound"),
+            code("data/prepare", "data/items", "data/images", "data/audio"),
             dataset_code(data.kind),
             family_code(dataset),
         output:
@@ -93,13 +93,19 @@ for dataset, data in SETTINGS.datasets.items():
             "crossmodal-peft prepare {params.dataset} --settings {params.settings:q} {PATHS}"
 
 
-rule trunk:
+rule cache_activations:
     input:
         LAYOUT.manifest("{dataset}"),
         LAYOUT.activations("{dataset}", "{modality}", "input"),
         lambda w: LAYOUT.encoder(SETTINGS.datasets[w.dataset].encoders[w.modality]) / RECEIPT,
-        code("trunk", "encoder", "attention", "pooling", "examples"),
-        lambda w: code(f"encoders/{encoders_of(w.dataset)[w.modality].family}"),
+        code(
+            "training/activation_cache",
+            "models/encoder",
+            "models/attention",
+            "models/pooling",
+            "data/arrays",
+        ),
+        lambda w: code(f"models/encoders/{encoders_of(w.dataset)[w.modality].family}"),
     output:
         LAYOUT.activations("{dataset}", "{modality}", "{cut}"),
     resources:
@@ -112,5 +118,5 @@ rule trunk:
     message:
         "compute the {wildcards.modality} trunk of {wildcards.dataset} up to {wildcards.cut}"
     shell:
-        "crossmodal-peft trunk {wildcards.dataset} {wildcards.modality} {wildcards.cut} {params.encoder}"
+        "crossmodal-peft cache-activations {wildcards.dataset} {wildcards.modality} {wildcards.cut} {params.encoder}"
         " --settings {params.settings:q} {PATHS}"

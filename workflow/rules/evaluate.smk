@@ -1,8 +1,17 @@
 """Evaluation of one cell."""
 
 EVALUATION = [
-    *("evaluate", "galleries", "metrics", "nearest", "ranking", "relevance", "statistics", "counting"),
-    *("scoring", "screening"),
+    *(
+        "retrieval/evaluate",
+        "retrieval/embeddings",
+        "retrieval/metrics",
+        "retrieval/topk",
+        "retrieval/ranks",
+        "retrieval/relevance",
+        "retrieval/statistics",
+        "retrieval/counting",
+    ),
+    *("retrieval/exact", "retrieval/screening"),
 ]
 
 

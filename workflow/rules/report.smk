@@ -9,7 +9,7 @@ OVERVIEW = [
 # Without methods at a budget there are no lines to draw against it.
 PLOTS = [
     name
-    for name in registry.names("plots")
+    for name in plugins.names("plots")
     if name != "recall_against_budget" or any(SETTINGS.methods[m].budget for m in SETTINGS.matrix.methods)
 ]
 PAPER_SCALE = LAYOUT.results / "paper_scale.csv"
@@ -19,7 +19,7 @@ rule aggregate:
     input:
         records=lambda w: [f"{LAYOUT.run(cell)}/record.json" for cell in CELLS],
         histories=lambda w: [f"{LAYOUT.run(cell)}/history.csv" for cell in CELLS],
-        code=code("aggregate", "files"),
+        code=code("report/aggregate", "files"),
     output:
         AGGREGATED,
     message:
@@ -31,7 +31,7 @@ rule aggregate:
 rule overview:
     input:
         AGGREGATED,
-        code("overview"),
+        code("report/dvc_metrics"),
     output:
         OVERVIEW,
     message:
@@ -44,7 +44,7 @@ rule compare_methods:
     input:
         queries=lambda w: [f"{LAYOUT.checkpoint(cell)}/queries.parquet" for cell in CELLS],
         manifests=[LAYOUT.manifest(name) for dataset in SETTINGS.matrix.datasets for name in parts(dataset)],
-        code=code("comparison", "hardest", "statistics"),
+        code=code("retrieval/compare", "retrieval/hard_queries", "retrieval/statistics"),
     output:
         COMPARED,
     resources:
@@ -58,8 +58,8 @@ rule compare_methods:
 
 rule count_at_paper_scale:
     input:
-        code("parameters", "budget", "encoder", "towers"),
-        code(*sorted({f"methods/{tuning.kind}" for tuning in SETTINGS.methods.values()})),
+        code("models/budget", "models/budget", "models/encoder", "models/dual_encoder"),
+        code(*sorted({f"models/methods/{tuning.kind}" for tuning in SETTINGS.methods.values()})),
     output:
         PAPER_SCALE,
     resources:
@@ -75,7 +75,7 @@ rule count_at_paper_scale:
                     m: SETTINGS.encoders[name].model_dump(mode="json")
                     for m, name in SETTINGS.paper_scale.items()
                 },
-                "width": SETTINGS.train.embedding_width,
+                "width": SETTINGS.train.projection_dim,
             }
         ),
     message:
@@ -89,7 +89,9 @@ rule table:
         AGGREGATED,
         COMPARED,
         PAPER_SCALE,
-        lambda w: code(f"tables/{w.name}", "tables/__init__", "render", "aggregate", "files"),
+        lambda w: code(
+            f"report/tables/{w.name}", "report/tables/__init__", "report/render", "report/aggregate", "files"
+        ),
     output:
         multiext(f"{LAYOUT.results}/tables/{{name}}", ".csv", ".md", ".tex"),
     message:
@@ -103,7 +105,9 @@ rule plot:
         AGGREGATED,
         COMPARED,
         PAPER_SCALE,
-        lambda w: code(f"plots/{w.name}", "plots/__init__", "render", "aggregate", "files"),
+        lambda w: code(
+            f"report/plots/{w.name}", "report/plots/__init__", "report/render", "report/aggregate", "files"
+        ),
     output:
         report(
             f"{LAYOUT.results}/plots/{{name}}.png",
@@ -113,7 +117,7 @@ rule plot:
         ),
         f"{LAYOUT.results}/plots/{{name}}.svg",
     params:
-        description=lambda w: registry.description("plots", w.name),
+        description=lambda w: plugins.description("plots", w.name),
     message:
         "plot {wildcards.name}"
     shell:
@@ -124,7 +128,7 @@ rule summary:
     input:
         AGGREGATED,
         COMPARED,
-        code("summary", "aggregate", "plots/recall_against_parameters"),
+        code("report/summary", "report/aggregate", "report/plots/recall_against_parameters"),
     output:
         LAYOUT.results / "summary.md",
     message:
@@ -136,7 +140,7 @@ rule summary:
 rule page:
     input:
         lambda w: LAYOUT.results / ("summary.md" if w.name == "summary" else f"tables/{w.name}.md"),
-        code("pages"),
+        code("report/html"),
     output:
         report(
             f"{LAYOUT.results}/pages/{{name}}.html",
@@ -148,7 +152,7 @@ rule page:
         description=lambda w: (
             "What the tables say, in words, with its certainty."
             if w.name == "summary"
-            else registry.description("tables", w.name)
+            else plugins.description("tables", w.name)
         ),
     message:
         "page {wildcards.name}"
@@ -158,7 +162,7 @@ rule page:
 
 rule settings_page:
     input:
-        code("pages"),
+        code("report/html"),
     output:
         report(
             f"{LAYOUT.results}/pages/settings.html",

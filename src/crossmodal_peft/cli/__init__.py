@@ -1,0 +1,1 @@
+"""The command line: arguments → calls of stages; no logic of its own."""

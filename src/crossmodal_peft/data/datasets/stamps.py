@@ -1,0 +1,119 @@
+"""Tux Paint stamps: pictures with an English caption, which people also read aloud in many languages.
+
+Source: the Debian package tuxpaint-stamps-default 2022.06.04-1 (GPL-2, tuxpaint.org).
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+from PIL import Image
+from pydantic import Field
+
+from crossmodal_peft.config.schema import DatasetSettings
+from crossmodal_peft.data.images import on_white
+from crossmodal_peft.data.items import Item, Refused
+from crossmodal_peft.data.packages import fetch_debian_package
+from crossmodal_peft.files import verify
+
+MODALITIES = ("text", "image", "audio")
+USES = ()
+PACKAGE = "tuxpaint-stamps-default"
+VERSION = "2022.06.04-1"
+SHA256 = "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"
+STAMPS = "usr/share/tuxpaint/stamps"
+
+
+class Settings(DatasetSettings):
+    """`languages` of the spoken captions; stamps that nobody reads in any of them are left out."""
+
+    kind: Literal["stamps"]
+    languages: list[Literal["be", "bg", "ca", "da", "el", "en", "es", "fr", "ro", "ru"]] = Field(
+        ["es", "fr"], description="Languages of the spoken captions.", min_length=1
+    )
+
+
+def download(raw: Path) -> dict[str, str]:
+    """Fetch the Debian package through apt into `raw`; returns what its receipt says.
+
+    Raises RuntimeError that says how to continue where apt cannot fetch it, ValueError on another content.
+    """
+    package = fetch_debian_package(PACKAGE, VERSION, raw)
+    verify(package, SHA256)
+    return {
+        "source": f"Debian package {PACKAGE} {VERSION}",
+        "licence": "GPL-2",
+        "sha256": SHA256,
+        "file": package.name,
+    }
+
+
+def unpack(raw: Path, out: Path) -> Path:
+    """Unpack the downloaded package into `out`, once, and return the folder of the stamps."""
+    if not out.exists():
+        with TemporaryDirectory(dir=raw) as folder:
+            subprocess.run(["dpkg-deb", "-x", next(raw.glob("*.deb")), folder], check=True)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # Another process was first: its folder is the same.
+                os.rename(folder, out)
+            Path(folder).mkdir(exist_ok=True)
+    return out / STAMPS
+
+
+def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
+    """All stamps, in the order of their paths.
+
+    An item needs a caption and, for each modality of the dataset, a file that can be read.
+    """
+    for text in sorted(root.rglob("*.txt")):
+        name = str(text.relative_to(root).with_suffix(""))
+        captions = text.read_text(encoding="utf-8", errors="replace").splitlines()
+        caption = captions[0].strip() if captions else ""
+        clips = {
+            language: clip
+            for language in settings.languages
+            if (clip := text.with_name(f"{text.stem}_desc_{language}.ogg")).exists()
+        }
+        picture = next((p for suffix in (".png", ".svg") if (p := text.with_suffix(suffix)).exists()), None)
+        if not caption:
+            yield Refused(name, "no caption")
+        elif "image" in settings.encoders and picture is None:
+            yield Refused(name, "no picture")
+        elif "audio" in settings.encoders and not clips:
+            yield Refused(name, f"not spoken in {', '.join(settings.languages)}")
+        else:
+            yield Item(
+                name=name,
+                group=caption,
+                texts=[caption],
+                images=[picture] if picture else [],
+                audios=list(clips.values()),
+            )
+
+
+def read_image(path: Path) -> Image.Image:
+    """A stamp's picture on white.
+
+    Raises ValueError on an SVG with entities, which could make a parser read other files or explode.
+    """
+    if path.suffix == ".svg":
+        return on_white(Image.open(BytesIO(_render_svg(path))))
+    return on_white(Image.open(path))
+
+
+def _render_svg(path: Path) -> bytes:
+    import defusedxml.ElementTree
+    import resvg_py
+
+    try:
+        defusedxml.ElementTree.parse(path)
+    except defusedxml.DefusedXmlException as error:
+        raise ValueError(f"SVG refused: {type(error).__name__}") from error
+    text = path.read_text(encoding="utf-8")
+    # Without the machine's fonts the same file gives the same pixels everywhere; 96 dpi is what CSS defines.
+    return bytes(resvg_py.svg_to_bytes(svg_string=text, width=256, dpi=96, skip_system_fonts=True))

@@ -1,0 +1,46 @@
+"""Fetching through the package managers that a machine already has, verified by sha256."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def fetch_wheel(package: str, folder: Path) -> Path:
+    """Download one wheel (`NAME==VERSION`) with pip, without installing it.
+
+    Raises RuntimeError with pip's message if it cannot be had.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    _run([*pip, "--dest", str(folder), package], f"pip cannot download {package}", folder)
+    stem = package.split("==")[0].replace("-", "_")
+    return next(folder.glob(f"{stem}-*.whl"))
+
+
+def fetch_debian_package(name: str, version: str, folder: Path) -> Path:
+    """Download one Debian package with apt; no root needed, the package lists are kept in `folder`.
+
+    Raises RuntimeError that says which file to put where if apt cannot fetch it.
+    """
+    folder = folder.resolve()
+    target = folder / f"{name}_{version}_all.deb"
+    if target.exists():
+        return target
+    lists = folder / "apt-lists"
+    (lists / "partial").mkdir(parents=True, exist_ok=True)
+    options = ["-o", f"Dir::State::Lists={lists}", "-o", "APT::Sandbox::User=root", "-q=2"]
+    hint = f"apt cannot fetch {name}={version}; download {target.name} elsewhere and put it into {folder}"
+    _run(["apt-get", *options, "update"], hint, folder)
+    _run(["apt-get", *options, "download", f"{name}={version}"], hint, folder)
+    return target
+
+
+def _run(command: list[str], failure: str, folder: Path) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    except FileNotFoundError as error:
+        raise RuntimeError(f"{failure} ({error.filename} is not installed)") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise RuntimeError(f"{failure} ({lines[-1] if lines else f'exit code {done.returncode}'})")

@@ -1,0 +1,195 @@
+"""Raw items → a manifest and one memory-mapped array for each modality."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crossmodal_peft.config import plugins
+from crossmodal_peft.config.schema import DatasetSettings, FoundData, Modality, Split
+from crossmodal_peft.data.audio import read_wave
+from crossmodal_peft.data.items import Item, Refused, split_of
+from crossmodal_peft.files import atomic_write, require_room
+
+BATCH = 16  # Decoded photographs of a camera have 36 MB each.
+LINE_SECONDS = 30.0  # between progress lines
+Readers = dict[str, Callable[[Any], Any]]
+COLUMNS = ["item", "split", "modality", "row", "source", "reason", "group"]
+
+
+def prepare(
+    root: Path,
+    encoder_folders: Mapping[Modality, Path],
+    settings: DatasetSettings,
+    encoders: dict[str, Any],
+    out: Path,
+) -> pd.DataFrame:
+    """Decode every item of the unpacked dataset at `root` once; write a manifest and an array a modality.
+
+    The manifest has a row for each representation of an item: item, group (its caption), label (of the group;
+    equal ones are relevant to one another), split, modality, row (in the array), length (tokens that are no
+    padding; -1: all), source (caption or file), reason (why the item was refused; then it has no row). The
+    refused stand in refused.csv too. Raises ValueError if they are too many, or a split stays empty.
+    """
+    dataset = plugins.module("datasets", settings.kind)
+    found = _limited(list(dataset.items(root, settings)), settings)
+    _require_enough([item for item in found if isinstance(item, Refused)], len(found), settings, out)
+    writers = {
+        modality: ArrayWriter(
+            out / f"{modality}.npy",
+            plugins.module("encoders", encoders[modality].family).preparer(folder, encoders[modality]),
+            sum(len(item.of(modality)) for item in found if isinstance(item, Item)),
+        )
+        for modality, folder in encoder_folders.items()
+    }
+    readers = _readers(dataset, encoders)
+    rows = [
+        row for item in shown(found, out.name) for row in _rows(item, writers, readers, root, settings.split)
+    ]
+    manifest = pd.DataFrame(rows, columns=COLUMNS)
+    refused = [Refused(row["item"], row["reason"]) for row in rows if row["reason"]]
+    _require_enough(refused, len(found), settings, out)
+    _require_all_splits(manifest)
+    groups = sorted(manifest.loc[manifest.reason == "", "group"].unique())
+    manifest["label"] = manifest["group"].map({group: label for label, group in enumerate(groups)}).fillna(-1)
+    manifest["label"] = manifest["label"].astype("int64")
+    lengths = {modality: writer.close() for modality, writer in writers.items()}
+    manifest["length"] = [
+        lengths[m][row] if row >= 0 else -1 for m, row in zip(manifest.modality, manifest.row)
+    ]
+    with atomic_write(out / "manifest.parquet") as path:
+        manifest.to_parquet(path, index=False)
+    return manifest
+
+
+class ArrayWriter:
+    """Collects media, prepares them in batches and writes them into one memory-mapped array."""
+
+    def __init__(self, path: Path, preparer: Any, capacity: int):
+        self.path, self.preparer, self.capacity = path, preparer, capacity
+        self.partial = path.with_name(f".{path.name}.partial")
+        self.pending: list[Any] = []
+        self.array: Any = None
+        self.lengths: list[int] = []
+
+    def add(self, medium: Any) -> int:
+        """Take one decoded medium; returns its row."""
+        self.pending.append(medium)
+        row = len(self.lengths) + len(self.pending) - 1
+        if len(self.pending) == BATCH:
+            self._flush()
+        return row
+
+    def close(self) -> list[int]:
+        """Write what is left and give the array its name; returns the length of each row."""
+        if self.pending:
+            self._flush()
+        self.array.flush()
+        self.partial.rename(self.path)
+        return self.lengths
+
+    def _flush(self) -> None:
+        values, lengths = self.preparer(self.pending)
+        if self.array is None:
+            self.partial.parent.mkdir(parents=True, exist_ok=True)
+            shape = (self.capacity, *values.shape[1:])
+            require_room(math.prod(shape) * values.dtype.itemsize, self.path.parent, str(self.path))
+            self.array = np.lib.format.open_memmap(self.partial, "w+", values.dtype, shape)
+        self.array[len(self.lengths) : len(self.lengths) + len(values)] = values
+        self.lengths += [-1] * len(values) if lengths is None else [int(length) for length in lengths]
+        self.pending = []
+
+
+def _rows(
+    item: Item | Refused, writers: Any, readers: Readers, root: Path, split: Split
+) -> Iterator[dict[str, Any]]:
+    blank = dict(zip(COLUMNS, [item.name, "", "", -1, "", "", None]))
+    if isinstance(item, Refused):
+        yield blank | {"reason": item.reason}
+        return
+    try:
+        media = {m: [_decode(source, readers[m]) for source in item.of(m)] for m in writers}
+    except (ValueError, OSError) as error:
+        yield blank | {"reason": str(error)}
+        return
+    for modality, decoded in media.items():
+        for source, medium in zip(item.of(modality), decoded, strict=True):
+            yield blank | {
+                "split": item.split or split_of(item.group, split),
+                "modality": modality,
+                "row": writers[modality].add(medium),
+                "source": str(source.relative_to(root)) if isinstance(source, Path) else source,
+                "group": item.group,
+            }
+
+
+def _readers(dataset: Any, encoders: dict[str, Any]) -> Readers:
+    """What decodes a representation, by modality; a sound is cut to the encoder's window."""
+    read_audio = getattr(dataset, "read_audio", read_wave)
+    readers: Readers = {"text": lambda text: text}
+    if "image" in encoders:
+        readers["image"] = dataset.read_image
+    if "audio" in encoders:
+        rate = plugins.module("encoders", encoders["audio"].family).SAMPLE_RATE
+        samples = round(encoders["audio"].seconds * rate)
+        readers["audio"] = lambda path: read_audio(path, rate)[:samples].copy()
+    return readers
+
+
+def _decode(source: str | Path, read: Callable[[Any], Any]) -> Any:
+    try:
+        return read(source)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{Path(source).name}: {error}") from error
+
+
+def shown(found: Sequence[Any], name: str) -> Iterator[Any]:
+    """The items of a dataset; says from time to time how many are done."""
+    said = time.monotonic()
+    for number, item in enumerate(found):
+        if time.monotonic() - said > LINE_SECONDS:
+            said = time.monotonic()
+            print(f"{name}: {number} of {len(found)} items prepared", flush=True)
+        yield item
+
+
+def _limited(found: list[Item | Refused], settings: DatasetSettings) -> Sequence[Any]:
+    """At most `limit` items, chosen by a hash of their names."""
+    if settings.limit is None:
+        return found
+    items = [item for item in found if isinstance(item, Item)]
+    items.sort(key=lambda item: hashlib.sha256(item.name.encode()).digest())
+    return items[: settings.limit]
+
+
+def _require_enough(refused: list[Refused], found: int, settings: DatasetSettings, out: Path) -> None:
+    """List what was refused in refused.csv; raise ValueError if it is more than the settings allow."""
+    path = out / "refused.csv"
+    path.unlink(missing_ok=True)
+    if not found:
+        raise ValueError("no item was found")
+    if refused:
+        with atomic_write(path) as partial:
+            pd.DataFrame([(r.name, r.reason) for r in refused], columns=["item", "reason"]).to_csv(
+                partial, index=False
+            )
+    if isinstance(settings, FoundData) and len(refused) > settings.max_lost * found:
+        first = "; ".join(f"{r.name}: {r.reason}" for r in refused[:3]) + ("; …" if len(refused) > 3 else "")
+        raise ValueError(
+            f"{len(refused)} of {found} items were refused, more than max_lost {settings.max_lost:g} allows "
+            f"({first}); all of them: {path}"
+        )
+
+
+def _require_all_splits(manifest: pd.DataFrame) -> None:
+    missing = {"train", "validation", "test"} - set(manifest.split)
+    if missing:
+        raise ValueError(
+            f"no item for {', '.join(sorted(missing))}: of {manifest.item.nunique()} items "
+            f"{manifest.loc[manifest.reason != '', 'item'].nunique()} were refused; see `limit` and `split`"
+        )

@@ -1,0 +1,124 @@
+"""From a budget of trainable parameters to the size of a method."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.schema import Budget, MethodSettings, Modality
+from crossmodal_peft.config.settings import EncoderSettings
+from crossmodal_peft.models.dual_encoder import build_model, count_parameters
+from crossmodal_peft.models.encoder import Encoder, build_encoder
+
+LIMIT = 2**16  # No size is tried above.
+
+
+def fit_cell(cell: Cell, folders: dict[Modality, Path]) -> Cell:
+    """The cell with the size that its method's budget allows; without a budget, the cell itself.
+
+    `folders` hold the encoders; only their configurations are read. Raises ValueError as `largest_size`.
+    """
+    architectures = {m: json.loads((folder / "config.json").read_text()) for m, folder in folders.items()}
+    encoders: dict[Modality, Any] = {
+        modality: encoder.model_copy(update={"architecture": architectures[modality]})
+        for modality, encoder in cell.encoders.items()
+    }
+    return cell.model_copy(update={"tuning": fit(cell.tuning, encoders)})
+
+
+def fit(tuning: MethodSettings, encoders: dict[Modality, Any]) -> MethodSettings:
+    """The method at the largest size within its budget, in encoders of the given architectures.
+
+    A share is one of all parameters of all these encoders, also of those that the method leaves alone.
+    Without a budget it is the method itself. Raises ValueError as `largest_size`.
+    """
+    if tuning.budget is None:
+        return tuning
+    smallest = count(tuning.sized(1), encoders)
+    budget = allowed(tuning.budget, smallest["total"] - smallest["projections"] - smallest["method"])
+    try:
+        size = largest_size(budget, lambda size: count(tuning.sized(size), encoders)["method"])
+    except ValueError as error:
+        raise ValueError(f"budget {tuning.budget} of a method of kind {tuning.kind}: {error}") from None
+    return tuning.sized(size)
+
+
+def allowed(budget: Budget, pretrained: int) -> int:
+    """The number of parameters that a budget allows for encoders with so many; a share is rounded down."""
+    if isinstance(budget, int):
+        return budget
+    return int(pretrained * Decimal(budget.removesuffix("%")) / 100)
+
+
+def largest_size(budget: int, count: Callable[[int], int]) -> int:
+    """The largest size from 1 whose parameters do not exceed the budget, if counts grow with sizes.
+
+    Raises ValueError that names the nearest reachable counts if the budget is below the smallest or above
+    all sizes.
+    """
+    known = lru_cache(None)(count)
+    if known(1) > budget:
+        raise ValueError(
+            f"allows {budget:,} parameters; the nearest that can be reached are {known(1):,} at size 1 "
+            f"and {known(2):,} at size 2"
+        )
+    # Most counts are a straight line in the size, so this guess is exact.
+    slope = max(1, known(2) - known(1))
+    low = max(1, min(LIMIT, 1 + (budget - known(1)) // slope))
+    while known(low) > budget:
+        low //= 2
+    high = low + 1
+    while known(high) <= budget:
+        if high > LIMIT or known(high) == known(low):
+            raise ValueError(f"allows {budget:,} parameters; no size reaches more than {known(high):,}")
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if known(middle) <= budget else (low, middle)
+    return low
+
+
+def count(tuning: MethodSettings, encoders: dict[Modality, Any], width: int = 1) -> dict[str, int]:
+    """Parameters of model of the given architectures, as `count_parameters`; no weights are made for it."""
+
+    def build(modality: Modality) -> Encoder:
+        settings = encoders[modality]
+        return build_encoder(settings.family, settings.pooling, settings.architecture)
+
+    # On "meta", tensors have shapes but no values.
+    with torch.device("meta"):
+        model = build_model(build, tuning, list(encoders), width, temperature=1.0)
+    model.fold()
+    return count_parameters(model)
+
+
+def count_on_meta(
+    methods: dict[str, MethodSettings], encoders: dict[Modality, EncoderSettings], width: int
+) -> pd.DataFrame:
+    """Count the parameters of every method, at the size that a budget allows where it has one.
+
+    `encoders`: by modality. Returns a row for each method: method, size and budget (as `described`), total,
+    trainable, method_parameters (in the encoders), projection_parameters (with the temperature).
+    """
+    rows = []
+    for name, tuning in methods.items():
+        fitted = fit(tuning, encoders)
+        counts = count(fitted, encoders, width)
+        rows.append(
+            {
+                "method": name,
+                "size": fitted.described_size,
+                "budget": fitted.budget,
+                "total": counts["total"],
+                "trainable": counts["trainable"],
+                "method_parameters": counts["method"],
+                "projection_parameters": counts["projections"],
+            }
+        )
+    return pd.DataFrame(rows)

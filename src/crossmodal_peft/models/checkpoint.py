@@ -1,0 +1,74 @@
+"""A cell's weights: what was trained, saved and put back."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.schema import Modality
+from crossmodal_peft.files import atomic_write
+from crossmodal_peft.models.attention import Kernel
+from crossmodal_peft.models.dual_encoder import DualEncoder, build_model
+from crossmodal_peft.models.encoder import Encoder, load_encoder
+from crossmodal_peft.records import CELL_FILE, WEIGHTS, CellFile, check_bases, check_weights
+
+
+def load_model(cell: Cell, folders: dict[Modality, Path], kernel: Kernel) -> DualEncoder:
+    """DualEncoder as they are before training. Everything random in them comes from `cell.seed`."""
+    torch.manual_seed(cell.seed)
+
+    def load(modality: Modality) -> Encoder:
+        settings = cell.encoders[modality]
+        return load_encoder(folders[modality], settings.family, settings.pooling, kernel)
+
+    modalities = list(cell.encoders)
+    model = build_model(load, cell.tuning, modalities, cell.train.projection_dim, cell.train.temperature)
+    for modality in modalities:
+        model.set_cut(modality, cell.cut(modality))
+    return model
+
+
+def open_checkpoint(
+    folder: Path, encoders: dict[Modality, Path], kernel: Kernel = "eager"
+) -> tuple[CellFile, DualEncoder]:
+    """A trained cell: its description and its model, ready to embed.
+
+    `folder` holds `cell.json` and the weights, `encoders` the Hugging Face folder of each modality. Raises
+    ValueError that names the file if the weights are not those of `cell.json`, if an encoder is not the one
+    that the cell was trained on, or as `restore` does.
+    """
+    file = CellFile.model_validate_json((folder / CELL_FILE).read_text())
+    check_weights(folder, file)
+    check_bases(file, encoders)
+    model = load_model(file.cell, encoders, kernel)
+    model.fold()
+    restore(model, folder / WEIGHTS)
+    return file, model.eval()
+
+
+def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
+    """Write trained weights as safetensors."""
+    with atomic_write(path) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, partial)
+
+
+def restore(model: DualEncoder, path: Path) -> None:
+    """Load trained weights into model of the same settings.
+
+    Raises ValueError that names the tensors if any is missing, has no place (as when the encoder has fewer
+    layers than the one that was trained), or is of another shape.
+    """
+    weights, trained = load_file(path), model.trained()
+    wrong = {
+        "missing": trained.keys() - weights.keys(),
+        "without a place in the encoders": weights.keys() - trained.keys(),
+        "of another shape": {
+            name for name in weights.keys() & trained.keys() if weights[name].shape != trained[name].shape
+        },
+    }
+    found = [f"{len(names)} {how}, such as {min(names)}" for how, names in wrong.items() if names]
+    if found:
+        raise ValueError(f"{path}: tensors do not fit: {'; '.join(found)}")
+    model.load_state_dict(weights, strict=False)

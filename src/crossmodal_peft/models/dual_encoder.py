@@ -1,0 +1,155 @@
+"""The trainable whole: an encoder and a projection for each modality, and one temperature."""
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crossmodal_peft.config import plugins
+from crossmodal_peft.config.schema import MethodSettings, Modality
+from crossmodal_peft.config.settings import Train
+from crossmodal_peft.models.encoder import Encoder
+
+# CLIP's bound: the logit scale may not pass 100, the temperature not fall below 0.01.
+MAX_LOGIT_SCALE = math.log(100)
+
+
+class Tower(nn.Module):
+    """Encoder → pooling → linear projection → unit length."""
+
+    def __init__(self, encoder: Encoder, width: int, cut: str):
+        super().__init__()
+        self.encoder = encoder
+        self.projection = nn.Linear(encoder.output_width, width, bias=False)
+        self.cut = cut
+
+    def forward(self, activations: Tensor, lengths: Tensor | None) -> Tensor:
+        """Activations at the tower's cut → embeddings (batch, width), float32, unit length."""
+        pooled = self.encoder(activations, lengths, start=self.cut)
+        return F.normalize(self.projection(pooled).float(), dim=-1)
+
+
+class DualEncoder(nn.Module):
+    """All model of a cell."""
+
+    def __init__(self, model: dict[Modality, Tower], temperature: float):
+        super().__init__()
+        self.towers = nn.ModuleDict({str(modality): tower for modality, tower in model.items()})
+        self.encoders = [tower.encoder for tower in model.values()]
+        self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+
+    def embed(self, modality: str, activations: Tensor, lengths: Tensor | None) -> Tensor:
+        """Embeddings (batch, width) of one modality's activations at its cut, on the model's device."""
+        device = self.logit_scale.device
+        lengths = None if lengths is None else lengths.to(device)
+        embeddings: Tensor = self.towers[modality](activations.to(device), lengths)
+        return embeddings
+
+    def set_cut(self, modality: Modality, cut: str) -> None:
+        """Let a modality's activations be those at a cut below the method's lowest layer."""
+        tower = self.towers[modality]
+        assert isinstance(tower, Tower)
+        tower.cut = cut
+
+    @property
+    def scale(self) -> Tensor:
+        """What similarities are multiplied with: at most 100."""
+        return self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
+
+    def penalty(self) -> Tensor:
+        """What the methods add to the loss of a training step; 0 for most."""
+        penalties = [penalty() for encoder in self.encoders for penalty in encoder.penalties]
+        return torch.stack(penalties).sum() if penalties else torch.zeros((), device=self.logit_scale.device)
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Tell the methods that the optimiser has made this step (from 1) of so many."""
+        for encoder in self.encoders:
+            for act in encoder.after_step:
+                act(step, steps)
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the methods remember between steps beside their parameters; most have none."""
+        return {
+            f"{modality}/{name}": value
+            for modality, encoder in zip(self.towers, self.encoders)
+            for remember, _ in encoder.memories
+            for name, value in remember().items()
+        }
+
+    def recall(self, memory: dict[str, Tensor]) -> None:
+        """Give the methods back what `memory` returned."""
+        for modality, encoder in zip(self.towers, self.encoders):
+            for _, recall in encoder.memories:
+                own = {k: v for k, v in memory.items() if k.startswith(f"{modality}/")}
+                recall({name.partition("/")[2]: value for name, value in own.items()})
+
+    def fold(self) -> None:
+        """Replace what methods need in training only by what it computed; then `trained` is what is saved."""
+        for encoder in self.encoders:
+            encoder.fold()
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that train, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+
+def build_model(
+    load: Callable[[Modality], Encoder],
+    tuning: MethodSettings,
+    modalities: Sequence[Modality],
+    width: int,
+    temperature: float,
+) -> DualEncoder:
+    """Load the encoders, add projections, and attach the method.
+
+    Projections are drawn before the method's own parameters: cells of one seed start from the same ones.
+    """
+    attach = plugins.module("methods", tuning.kind).attach
+    encoders = {modality: load(modality) for modality in modalities}
+    model = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}
+    for modality, encoder in encoders.items():
+        if tuning.cut(modality) != "pooled":
+            attach(encoder, adapted_layers(tuning, modality, encoder.depth), tuning.of(modality))
+    return DualEncoder(model, temperature)
+
+
+def configure(model: DualEncoder, settings: Train) -> None:
+    """Compile the layers, and let the backward pass run them again, where the settings ask for it.
+
+    Raises ValueError if a compiler is needed and missing.
+    """
+    if settings.compile and not torch.cuda.is_available() and not _has_compiler():
+        raise ValueError("train.compile: no C++ compiler; install g++, or set it to false")
+    for encoder in model.encoders:
+        encoder.checkpointing = settings.gradient_checkpointing
+        if settings.compile:
+            encoder.compile_layers()
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
+
+
+def adapted_layers(tuning: MethodSettings, modality: Modality, depth: int) -> range:
+    """Indices of the layers that a method acts on in the encoder of a modality, of so many layers."""
+    reach = tuning.reach(modality)
+    if reach is None:
+        return range(depth, depth)
+    return range(0 if reach == "all" else max(0, depth - reach.last), depth)
+
+
+def count_parameters(model: DualEncoder) -> dict[str, int]:
+    """`total`, `trainable`; of those `method` (in the encoders) and `projections` (with the temperature)."""
+    total = sum(p.numel() for p in model.parameters())
+    in_encoders = sum(p.numel() for name, p in model.trained().items() if ".encoder." in name)
+    trainable = sum(p.numel() for p in model.trained().values())
+    return {
+        "total": total,
+        "trainable": trainable,
+        "method": in_encoders,
+        "projections": trainable - in_encoders,
+    }

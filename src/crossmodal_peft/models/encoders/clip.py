@@ -1,0 +1,61 @@
+"""The image encoders of CLIP and SigLIP, without projection and pooling head. SigLIP has no class token."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crossmodal_peft.data.images import PicturePreparer, picture_preparer
+
+MODALITY = "image"
+LAYERS = "encoder.layers"
+FINAL = ["post_layernorm"]  # CLIP applies it to the class token, SigLIP to all.
+ROLES = {
+    "attention": "self_attn",
+    "query": "self_attn.q_proj",
+    "key": "self_attn.k_proj",
+    "value": "self_attn.v_proj",
+    "attention_output": "self_attn.out_proj",
+    "feed_forward_in": "mlp.fc1",
+    "feed_forward_out": "mlp.fc2",
+    "attention_norm": "layer_norm1",
+    "feed_forward_norm": "layer_norm2",
+}
+
+
+def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
+    """The model class of a model type, of the whole model or of its image encoder alone, and its keywords."""
+    if model_type in ("clip", "clip_vision_model"):
+        from transformers.models.clip.modeling_clip import CLIPVisionModel
+
+        return CLIPVisionModel, {}
+    if model_type in ("siglip", "siglip_vision_model"):
+        from transformers.models.siglip import modeling_siglip
+
+        class SiglipVisionModel(modeling_siglip.SiglipVisionModel):
+            """Without the pooling head: it would count among the parameters, and nothing here uses it."""
+
+            def __init__(self, config: Any):
+                config.vision_use_head = False
+                super().__init__(config)
+
+        return SiglipVisionModel, {}
+    raise ValueError(f"the family clip loads model types clip and siglip, not {model_type!r}")
+
+
+def preparer(folder: Path, settings: Any) -> PicturePreparer:
+    """As `picture_preparer`, at the size that the settings ask for."""
+    return picture_preparer(folder, settings.image_size)
+
+
+def embed(model: Any, inputs: Tensor) -> Tensor:
+    """Normalised channels (batch, 3, size, size) → CLIP's class token, patches (batch, tokens, width)."""
+    other_size = tuple(inputs.shape[-2:]) != (model.config.image_size, model.config.image_size)
+    hidden = model.embeddings(inputs.to(torch.float32), interpolate_pos_encoding=other_size)
+    return model.pre_layrnorm(hidden) if hasattr(model, "pre_layrnorm") else hidden
+
+
+def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """One layer. Pictures have no padding."""
+    return layer(hidden, None)

@@ -1,0 +1,60 @@
+"""DINOv2 image encoders."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crossmodal_peft.data.images import PROCESSOR, PicturePreparer, normalise, picture_preparer, to_squares
+
+MODALITY = "image"
+LAYERS = "encoder.layer"
+FINAL = ["layernorm"]
+ROLES = {
+    "attention": "attention.attention",
+    "query": "attention.attention.query",
+    "key": "attention.attention.key",
+    "value": "attention.attention.value",
+    "attention_output": "attention.output.dense",
+    "feed_forward_in": "mlp.fc1",
+    "feed_forward_out": "mlp.fc2",
+    "attention_norm": "norm1",
+    "feed_forward_norm": "norm2",
+}
+
+
+def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
+    """The model class and its keywords."""
+    from transformers.models.dinov2.modeling_dinov2 import Dinov2Model
+
+    return Dinov2Model, {}
+
+
+def preparer(folder: Path, settings: Any) -> PicturePreparer:
+    """A function from pictures to bytes (batch, 3, size, size): padded with white, nothing is cut off.
+
+    Without an `image_size`, to the channels that the model's own processor gives, which cuts out the middle.
+    Raises ValueError if the folder then has no processor.
+    """
+    if settings.image_size is None:
+        if not (folder / PROCESSOR).exists():
+            raise ValueError(f"{folder}: has no {PROCESSOR}; give the encoder an image_size, for example 224")
+        return picture_preparer(folder, None)
+    return lambda pictures: (to_squares(pictures, settings.image_size), None)
+
+
+def embed(model: Any, inputs: Tensor) -> Tensor:
+    """Bytes or normalised channels (batch, 3, size, size) → class token, patches (batch, tokens, width)."""
+    if inputs.dtype == torch.uint8:
+        return model.embeddings(normalise(inputs, IMAGENET_MEAN, IMAGENET_STD))
+    return model.embeddings(inputs.float())
+
+
+# DINOv2 was trained with ImageNet's channel statistics.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """One layer. Pictures have no padding."""
+    return layer(hidden)

@@ -1,0 +1,45 @@
+"""One line a method: mean recall beside what it costs, for `dvc metrics` and `dvc plots`."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from crossmodal_peft.files import atomic_write
+
+BLOCK = ["dataset", "method"]
+
+
+def overview(quality: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """One row per dataset and method, from the frames of `aggregate`.
+
+    R@K is hit@K in percent, the mean over directions and seeds. Trained parameters are counts and percent of
+    all, training time is in seconds, checkpoints in MB; all means over seeds.
+    """
+    hits = quality[quality["metric"].str.startswith("hit@")]
+    recall = 100 * hits.pivot_table("value", BLOCK, "metric", sort=False)[list(hits["metric"].unique())]
+    recall.columns = recall.columns.str.replace("hit@", "R@")
+    means = costs.groupby(BLOCK, sort=False)[["trainable", "total", "seconds", "checkpoint_bytes"]].mean()
+    cost = pd.DataFrame(
+        {
+            "trainable": means["trainable"].round().astype(int),
+            "trainable_percent": 100 * means["trainable"] / means["total"],
+            "seconds": means["seconds"],
+            "checkpoint_mb": means["checkpoint_bytes"] / 1e6,
+        }
+    )
+    return recall.join(cost).reset_index()
+
+
+def write_overview(table: pd.DataFrame, results: Path) -> None:
+    """Write `overview.csv`, and `metrics/<dataset>/<method>.json` of every row; files of other methods go."""
+    folder = results / "metrics"
+    rows = {folder / row["dataset"] / f"{row['method']}.json": row.drop(BLOCK) for _, row in table.iterrows()}
+    for stale in set(folder.rglob("*.json")) - rows.keys():
+        stale.unlink()
+    for path, row in rows.items():
+        with atomic_write(path) as partial:
+            partial.write_text(row.to_json(double_precision=4, indent=2) + "\n")
+    with atomic_write(results / "overview.csv") as path:
+        table.assign(cell=table["dataset"] + "/" + table["method"]).to_csv(
+            path, index=False, float_format="%.6g"
+        )

@@ -1,0 +1,79 @@
+"""Retrieval quality per direction: R@1, R@5 and R@10 of every method, a row of panels per modality pair."""
+
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from crossmodal_peft.report.aggregate import arrow, over_seeds, pair
+from crossmodal_peft.report.plots import (
+    STYLE,
+    WIDTH,
+    MethodStyle,
+    footnote,
+    list_methods,
+    spread,
+    styles,
+    tint,
+)
+
+INPUTS = ["quality"]
+
+# Metric: (name, share of the method's colour that fills the marker).
+SHOWN = {"hit@1": ("R@1", 1.0), "hit@5": ("R@5", 0.45), "hit@10": ("R@10", 0.0)}
+
+
+@rc_context(STYLE)
+def plot(quality: pd.DataFrame) -> Figure:
+    """R@K (hit@K) in percent, a row of dots per method, with the deviation over seeds."""
+    points = over_seeds(quality, ["dataset", "method", "direction", "metric"], "value")
+    points["pair"] = points["direction"].map(pair)
+    pairs = points[["dataset", "pair"]].drop_duplicates()
+    methods = list(points["method"].unique())
+    height = len(pairs) * (0.7 + 0.22 * len(methods)) + 0.5
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    grid = figure.subplots(len(pairs), 2, squeeze=False, sharex="row")
+    for panels, (dataset, name) in zip(grid, pairs.itertuples(index=False), strict=True):
+        shown = points[(points["dataset"] == dataset) & (points["pair"] == name)]
+        directions = list(shown["direction"].unique())
+        for axes, direction in zip(panels, directions, strict=False):
+            _panel(axes, shown[shown["direction"] == direction], styles(methods))
+            axes.set_title(f"{dataset}: {arrow(direction)}")
+            axes.tick_params(labelleft=axes is panels[0])
+        # The panels of a row share this axis: it must reach the farther of their points.
+        panels[0].set_xlim(
+            0, 105 * (shown["mean"] + shown["sd"].fillna(0))[shown["metric"].isin(SHOWN)].max()
+        )
+        for axes in panels[len(directions) :]:
+            axes.remove()
+    figure.legend(handles=_legend(), loc="outside upper center", ncols=3)
+    footnote(figure, spread(quality, "error bars"))
+    return figure
+
+
+def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> None:
+    methods = list(points["method"].unique())
+    for metric, (_, share) in SHOWN.items():
+        for row in points[points["metric"] == metric].to_dict("records"):
+            look = looks[row["method"]]
+            axes.errorbar(
+                100 * row["mean"],
+                methods.index(row["method"]),
+                xerr=None if pd.isna(row["sd"]) else 100 * row["sd"],
+                fmt=look.marker,
+                color=look.colour,
+                markerfacecolor=tint(look.colour, share),
+                markersize=5.5,
+                elinewidth=1,
+            )
+    list_methods(axes, methods)
+    axes.set_xlabel("R@K (%)")
+
+
+def _legend() -> list[Line2D]:
+    grey = "#555555"
+    return [
+        Line2D([], [], label=name, color=grey, marker="o", linestyle="", markerfacecolor=tint(grey, share))
+        for name, share in SHOWN.values()
+    ]

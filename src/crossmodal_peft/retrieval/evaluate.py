@@ -1,0 +1,111 @@
+"""Retrieval between the modalities of a split, in every direction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from crossmodal_peft.retrieval.embeddings import Gallery, pooled
+from crossmodal_peft.retrieval.metrics import conditions, metrics, summarise
+from crossmodal_peft.retrieval.ranks import rank
+from crossmodal_peft.retrieval.relevance import Relevance, relevance_from_labels
+from crossmodal_peft.retrieval.statistics import bootstrap_interval
+from crossmodal_peft.retrieval.topk import nearest
+
+RETRIEVED = 10  # Items kept for each query.
+WITH_INTERVALS = ("hit@1", "hit@5", "hit@10", "map@10")
+RESAMPLING_SEED = 0
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One direction: what a record keeps of it, and a row for each query."""
+
+    summary: dict[str, Any]
+    queries: pd.DataFrame
+
+
+def evaluate(galleries: dict[str, dict[str, Gallery]], ks: Sequence[int]) -> dict[str, Direction]:
+    """Metrics of every direction of the galleries, which are by dataset and modality; see `directions`."""
+    return {
+        name: evaluate_direction(
+            queries, gallery, relevance_from_labels(queries.labels, gallery.labels), ks, emergent
+        )
+        for name, (queries, gallery, emergent) in directions(galleries).items()
+    }
+
+
+def directions(galleries: dict[str, dict[str, Gallery]]) -> dict[str, tuple[Gallery, Gallery, bool]]:
+    """Queries and gallery of every ordered pair of modalities, by `a->b`, and whether the pair is emergent.
+
+    A pair is judged within each dataset that has both modalities; where several have, the name starts with
+    the dataset's and a colon. A pair that no dataset has is emergent, for nothing was trained on it: queries
+    and gallery are those of all datasets, as long as any of them share a label.
+    """
+    found: dict[str, tuple[Gallery, Gallery, bool]] = {}
+    modalities = dict.fromkeys(m for of_dataset in galleries.values() for m in of_dataset)
+    for a, b in permutations(modalities, 2):
+        both = [dataset for dataset, of in galleries.items() if a in of and b in of]
+        for dataset in both:
+            name = f"{a}->{b}" if len(both) == 1 else f"{dataset}: {a}->{b}"
+            found[name] = galleries[dataset][a], galleries[dataset][b], False
+        if not both:
+            queries, gallery = (pooled([of[m] for of in galleries.values() if m in of]) for m in (a, b))
+            if np.isin(queries.labels, gallery.labels).any():
+                found[f"{a}->{b}"] = queries, gallery, True
+    return found
+
+
+def evaluate_direction(
+    queries: Gallery, gallery: Gallery, relevance: Relevance, ks: Sequence[int], emergent: bool = False
+) -> Direction:
+    """Metrics of one direction; `emergent` says that its modalities were never trained against each other.
+
+    The summary holds means, the sizes beside them, and `intervals`: 95 % bootstrap intervals over queries.
+    The rows hold `query` (its position), every metric, and the positions and scores of the best ten.
+    """
+    ranks = rank(
+        queries.embeddings,
+        gallery.embeddings,
+        relevance,
+        query_ids=list(queries.positions),
+        gallery_ids=list(gallery.positions),
+    )
+    values = metrics(ranks, ks)
+    best = nearest(queries.embeddings, gallery.embeddings, min(RETRIEVED, len(gallery.positions)))
+    rows = pd.DataFrame({"query": queries.positions, **values})
+    rows["retrieved"] = list(gallery.positions[best.items])
+    rows["scores"] = list(best.scores)
+    summary = {
+        **conditions(ranks, ks),
+        "emergent": emergent,
+        **summarise(values),
+        "intervals": intervals(values),
+    }
+    return Direction(summary, rows)
+
+
+def intervals(values: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    """[low, high] of the mean over queries, for the metrics that are reported with one."""
+    found = {}
+    for name in WITH_INTERVALS:
+        if name in values and np.count_nonzero(~np.isnan(values[name])) > 1:
+            interval = bootstrap_interval(values[name], seed=RESAMPLING_SEED)
+            found[name] = [interval.low, interval.high]
+    return found
+
+
+def mean_recall(galleries: dict[str, dict[str, Gallery]]) -> float:
+    """Mean of hit@1, hit@5 and hit@10 over all trained directions: what the best epoch is chosen by."""
+    ks = (1, 5, 10)
+    means = []
+    for a, b, emergent in directions(galleries).values():
+        if emergent:
+            continue
+        ranks = rank(a.embeddings, b.embeddings, relevance_from_labels(a.labels, b.labels))
+        values = metrics(ranks, ks)
+        means += [np.nanmean(values[f"hit@{k}"]) for k in ks]
+    return float(np.mean(means))

@@ -1,0 +1,1 @@
+"""Index of a trained cell's items, and queries to it."""

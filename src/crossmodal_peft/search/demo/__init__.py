@@ -1,0 +1,42 @@
+"""The Streamlit demo: `app` is the script; a module for each page; `catalogue` and `queries` serve them."""
+
+from pathlib import Path
+
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.settings import Paths
+from crossmodal_peft.data import uploads
+from crossmodal_peft.search import index as search_index
+
+OPTIONS = {
+    "server.address": "127.0.0.1",  # This machine only.
+    "server.headless": "true",
+    "server.maxUploadSize": str(uploads.MAX_BYTES // 2**20),  # MiB
+    "server.fileWatcherType": "none",
+    "browser.gatherUsageStats": "false",
+    "client.showErrorDetails": "none",  # Traces go to the terminal.
+    "client.toolbarMode": "minimal",
+}
+
+
+def serve(port: int, paths: Paths) -> None:
+    """Serve the demo on 127.0.0.1 until it is stopped.
+
+    Raises ValueError if a dataset's first cell cannot be opened.
+    """
+    from streamlit.web import cli
+
+    prepare(Layout.of(paths))
+    options = [f"--{name}={value}" for name, value in (OPTIONS | {"server.port": str(port)}).items()]
+    script = str(Path(__file__).with_name("app.py"))
+    cli.main(["run", script, *options, "--", paths.model_dump_json()])
+
+
+def prepare(layout: Layout) -> None:
+    """Import what pages and queries need before somebody waits for it: seconds, most of them transformers."""
+    import crossmodal_peft.search.demo.hardest
+    import crossmodal_peft.search.demo.results
+    import crossmodal_peft.search.demo.searching  # noqa: F401
+
+    cells = {name.split("/")[0]: name for name in reversed(layout.trained_cells())}
+    for name in cells.values():  # One of each dataset has all families of encoders.
+        search_index.open_query_encoder(name, layout)

@@ -1,0 +1,119 @@
+"""What the pages share: trained cells, their indexes and encoders, pictures and clips. Kept in memory."""
+
+import re
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import streamlit as st
+from PIL import ImageOps
+
+from crossmodal_peft.config import plugins
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.schema import DatasetSettings
+from crossmodal_peft.config.settings import Paths
+from crossmodal_peft.data.audio import SAMPLE_RATE
+from crossmodal_peft.records import CELL_FILE, CellFile
+from crossmodal_peft.search import index as search_index
+from crossmodal_peft.stages.data import dataset_root
+
+THUMBNAIL = 320  # pixels; sharp on a dense screen
+
+
+def layout() -> Layout:
+    """Where the files stand: from the script's argument."""
+    return Layout.of(Paths.model_validate_json(sys.argv[1]) if len(sys.argv) > 1 else Paths())
+
+
+def cells() -> pd.DataFrame:
+    """The trained cells: dataset, method, seed and name."""
+    names = layout().trained_cells()
+    frame = pd.DataFrame([name.split("/") for name in names], columns=["dataset", "method", "seed"])
+    return frame.assign(name=names)
+
+
+def index(cell: str) -> search_index.Index:
+    """A cell's index; a cell that was trained again is read again."""
+    return _index(cell, _stamp(cell))
+
+
+def encoder(cell: str) -> search_index.QueryEncoder:
+    """A cell's query encoder."""
+    return _encoder(cell, _stamp(cell))
+
+
+def settings(cell: str) -> Cell:
+    """The settings of a cell."""
+    text = (layout().checkpoint(cell) / CELL_FILE).read_text()
+    return CellFile.model_validate_json(text).cell
+
+
+@st.cache_resource(show_spinner=False, max_entries=4000)
+def thumbnail(kind: str, picture: Path) -> bytes:
+    """A picture of a dataset kind, as a PNG on a white square."""
+    module = plugins.module("datasets", kind)
+    square = ImageOps.pad(module.read_image(picture), (THUMBNAIL, THUMBNAIL), color="white")
+    out = BytesIO()
+    square.save(out, "PNG")
+    return out.getvalue()
+
+
+def show(
+    data: DatasetSettings,
+    modality: str,
+    source: str,
+    caption: str,
+    width: int | Literal["stretch"] = "stretch",
+) -> None:
+    """Draw an item of a dataset: its picture (`width` in pixels) or a player, and its caption."""
+    if modality == "text":
+        st.markdown(plain(caption))
+        return
+    path, read_audio = (
+        _media(data.source, data) / source,
+        getattr(plugins.module("datasets", data.kind), "read_audio", None),
+    )
+    if modality == "image":
+        st.image(thumbnail(data.kind, path), width=width)
+    elif read_audio is None:
+        st.audio(str(path))
+    else:
+        st.audio(read_audio(path, SAMPLE_RATE), sample_rate=SAMPLE_RATE)
+    st.caption(plain(caption))
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+.!|~$:-])", r"\\\1", text)
+
+
+def frame(name: str) -> pd.DataFrame | None:
+    """An aggregated csv file of the results; None and a message if it is not there."""
+    path = layout().results / f"{name}.csv"
+    if not path.exists():
+        st.info(f"There is no `{path}` yet. `snakemake {path}` makes it, `make reproduce` makes all results.")
+        return None
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+@st.cache_resource(show_spinner="Unpacking the dataset …")
+def _media(source: str, _data: DatasetSettings) -> Path:
+    """Folder under which the files of a dataset's source stand."""
+    return dataset_root(_data, layout())
+
+
+@st.cache_resource(show_spinner="Opening the index …", max_entries=32)
+def _index(cell: str, stamp: int) -> search_index.Index:
+    return search_index.open_index(cell, layout())
+
+
+@st.cache_resource(show_spinner="Loading the encoders …", max_entries=4)
+def _encoder(cell: str, stamp: int) -> search_index.QueryEncoder:
+    return search_index.open_query_encoder(cell, layout())
+
+
+def _stamp(cell: str) -> int:
+    return (layout().checkpoint(cell) / CELL_FILE).stat().st_mtime_ns

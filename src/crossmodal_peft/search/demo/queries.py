@@ -1,0 +1,122 @@
+"""The ways to ask: a typed text, an item of the dataset, a picture, a sound."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from crossmodal_peft.data import uploads
+from crossmodal_peft.search import index as search_index
+from crossmodal_peft.search.demo import catalogue
+
+NOUNS = {"text": "captions", "image": "pictures", "audio": "clips"}
+PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
+SOUNDS = ["wav", "ogg", "flac", "mp3"]
+MEBIBYTES = uploads.MAX_BYTES // 2**20
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is searched for: an item of the index (`row`), or a medium to embed.
+
+    `label` is the relevance label of an item; of a medium it is unknown.
+    """
+
+    modality: str
+    row: int | None = None
+    medium: Any = None
+    label: int | None = None
+
+    def embedding(self, cell: str) -> np.ndarray:
+        """The query in the space of a cell. (An item's row is the same in all cells of a dataset.)"""
+        if self.row is not None:
+            return catalogue.index(cell).embedding(self.modality, self.row)
+        return catalogue.encoder(cell).embed(self.modality, self.medium)
+
+
+def ask(cell: str) -> Query | None:
+    """Draw the ways to ask that the cell's modalities allow; returns the query, None while there is none."""
+    modalities = catalogue.index(cell).items
+    ways: dict[str, Callable[[str], Query | None]] = {}
+    if "text" in modalities:
+        ways["Text"] = by_text
+    ways["Example"] = by_example
+    if "image" in modalities:
+        ways["Picture"] = by_picture
+    if "audio" in modalities:
+        ways["Sound"] = by_sound
+    way = st.segmented_control("Query by", list(ways), default=next(iter(ways)), required=True)
+    try:
+        return ways[str(way)](cell)
+    except ValueError as error:
+        st.error(f"The {str(way).lower()} {str(error).rstrip('.')}.", icon=":material/error:")
+        return None
+
+
+def by_text(cell: str) -> Query:
+    """A typed text. A caption of the dataset needs no encoder, and what is relevant to it is known."""
+    captions = catalogue.index(cell).items["text"]["source"]
+    typed = st.text_input(
+        "What to find", captions[0], max_chars=uploads.MAX_CHARACTERS, key="typed", help="In English."
+    )
+    text = uploads.read_text(typed)
+    same = np.flatnonzero(captions == text)
+    return item(cell, "text", int(same[0])) if len(same) else Query("text", medium=text)
+
+
+def by_example(cell: str) -> Query:
+    """An item of the dataset."""
+    items = catalogue.index(cell).items
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    with left:
+        names_of = NOUNS.__getitem__
+        chosen = st.segmented_control(
+            "One of the", list(items), default=list(items)[-1], format_func=names_of, required=True
+        )
+        modality = str(chosen)
+        captions, names = items[modality]["caption"], items[modality]["item"]
+        row = st.selectbox("Item", range(len(captions)), format_func=lambda i: f"{captions[i]}  ({names[i]})")
+    with right:
+        data = catalogue.settings(cell).data[items[modality]["dataset"][row]]
+        catalogue.show(data, modality, items[modality]["source"][row], captions[row], width=240)
+    return item(cell, modality, row)
+
+
+def by_picture(cell: str) -> Query | None:
+    """An uploaded picture."""
+    megapixels = uploads.MAX_PIXELS // 10**6
+    file = st.file_uploader(
+        "A picture", PICTURES, help=f"At most {MEBIBYTES} MiB and {megapixels} megapixels. It is not kept."
+    )
+    if file is None:
+        return None
+    picture = uploads.read_picture(file.getvalue())
+    picture.thumbnail((1024, 1024))
+    st.image(picture, width=240)
+    return Query("image", medium=picture)
+
+
+def by_sound(cell: str) -> Query | None:
+    """An uploaded or recorded sound."""
+    encoder: Any = catalogue.settings(cell).encoders["audio"]
+    heard = f"The first {encoder.seconds:g} s are heard."
+    left, right = st.columns(2)
+    file = left.file_uploader(
+        "A sound file", SOUNDS, help=f"{heard} At most {MEBIBYTES} MiB. It is not kept."
+    )
+    recorded = right.audio_input("Or speak", sample_rate=16_000, help=f"{heard} It is not kept.")
+    sound = file or recorded
+    if sound is None:
+        return None
+    wave = uploads.read_sound(sound.getvalue(), search_index.sample_rate(catalogue.settings(cell)))
+    if file:
+        st.audio(file)
+    return Query("audio", medium=wave)
+
+
+def item(cell: str, modality: str, row: int) -> Query:
+    """An item of the index as a query."""
+    label = int(catalogue.index(cell).items[modality]["label"].iloc[row])
+    return Query(modality, row=row, label=label)

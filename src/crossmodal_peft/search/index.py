@@ -1,0 +1,217 @@
+"""Search in a trained cell's items: a FAISS index for each modality, and queries from any modality.
+
+Opening an index and searching it load no torch; building one and embedding a query do.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import faiss
+import numpy as np
+import pandas as pd
+
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.data import uploads
+from crossmodal_peft.files import atomic_write, sha256
+from crossmodal_peft.records import EMBEDDED_SPLITS, write_json
+from crossmodal_peft.training.trained import embeddings_of, read_cell
+
+if TYPE_CHECKING:
+    from crossmodal_peft.models.dual_encoder import DualEncoder
+    from crossmodal_peft.retrieval.embeddings import Gallery
+
+DESCRIPTION = "index.json"  # Written last: an index without it is not finished.
+SPLITS = (*EMBEDDED_SPLITS, "train")
+
+
+@dataclass(frozen=True)
+class Index:
+    """What is searched of one cell, by modality.
+
+    `vectors` are exact inner-product indexes. Row i of `items` describes vector i: dataset, item (its
+    name), source (a caption, or a file under the unpacked dataset), caption, label (equal: relevant to one
+    another).
+    """
+
+    cell: str
+    split: str
+    vectors: dict[str, Any]
+    items: dict[str, pd.DataFrame]
+
+    def search(self, query: np.ndarray, modality: str, k: int) -> pd.DataFrame:
+        """The k items of a modality nearest to an embedding (width,), best first: `items` with score, rank.
+
+        Raises ValueError if the cell has no such modality.
+        """
+        self.require(modality)
+        vectors = self.vectors[modality]
+        scores, rows = vectors.search(query[None].astype(np.float32), min(k, vectors.ntotal))
+        found = self.items[modality].iloc[rows[0]].assign(score=scores[0])
+        return found.assign(rank=range(1, len(found) + 1))
+
+    def embedding(self, modality: str, row: int) -> np.ndarray:
+        """The embedding (width,) of an item: a query by example."""
+        return self.vectors[modality].reconstruct(row)
+
+    def require(self, modality: str) -> None:
+        """Raise ValueError that lists the cell's modalities if this is none of them."""
+        if modality not in self.vectors:
+            raise ValueError(f"{self.cell} has no {modality}; it has {', '.join(self.vectors)}")
+
+
+def build_index(name: str, split: str, layout: Layout) -> Index:
+    """Index the items of a split of a trained cell (`all`: of every split) and keep the index on disk.
+
+    Raises ValueError as `embeddings_of`.
+    """
+    from crossmodal_peft.data.arrays import read_manifests
+
+    file, _ = read_cell(name, layout)
+    parts = [embeddings_of(name, part, layout) for part in (SPLITS if split == "all" else (split,))]
+    galleries = [of_dataset for part in parts for of_dataset in part.values()]
+    index = index_galleries(name, split, galleries, read_manifests(layout.manifests(file.cell.dataset)))
+    _save(index, file.weights_sha256, layout.index(name))
+    return index
+
+
+def index_galleries(
+    name: str, split: str, galleries: list[dict[str, "Gallery"]], manifest: pd.DataFrame
+) -> Index:
+    """Index galleries by modality: one mapping for each split of each dataset. A caption is kept once."""
+    from crossmodal_peft.retrieval.embeddings import pooled
+
+    captions = manifest[manifest.modality == "text"].groupby("label")["source"].first()
+    vectors, items = {}, {}
+    for modality in dict.fromkeys(m for by_modality in galleries for m in by_modality):
+        gallery = pooled([by_modality[modality] for by_modality in galleries if modality in by_modality])
+        rows = manifest.iloc[gallery.positions][["dataset", "item", "source", "label"]].reset_index(drop=True)
+        if modality == "text":
+            rows = rows.drop_duplicates(["label", "source"])
+        vectors[modality] = faiss.IndexFlatIP(gallery.embeddings.shape[1])
+        vectors[modality].add(gallery.embeddings.numpy()[rows.index])
+        caption = rows["label"].map(captions).fillna(rows["item"])
+        items[modality] = rows.assign(caption=caption).reset_index(drop=True)
+    return Index(name, split, vectors, items)
+
+
+def open_index(name: str, layout: Layout) -> Index:
+    """The index that is kept for a cell, of whatever split; made anew where the cell was trained since.
+
+    Raises ValueError if the cell is not trained, or if a file of the index was changed.
+    """
+    folder = layout.index(name)
+    file, _ = read_cell(name, layout)
+    if not (folder / DESCRIPTION).exists():
+        return build_index(name, "test", layout)
+    description = json.loads((folder / DESCRIPTION).read_text())
+    if description["weights_sha256"] != file.weights_sha256:
+        return build_index(name, description["split"], layout)
+    for path, expected in description["files"].items():
+        if not (folder / path).exists() or sha256(folder / path) != expected:
+            raise ValueError(f"{folder / path}: changed or gone; make it with: crossmodal-peft index {name}")
+    modalities = description["modalities"]
+    return Index(
+        name,
+        description["split"],
+        {modality: faiss.read_index(str(folder / f"{modality}.faiss")) for modality in modalities},
+        {modality: pd.read_parquet(folder / f"{modality}.parquet") for modality in modalities},
+    )
+
+
+def _save(index: Index, weights_sha256: str, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    for modality, vectors in index.vectors.items():
+        with atomic_write(folder / f"{modality}.faiss") as path:
+            faiss.write_index(vectors, str(path))
+        with atomic_write(folder / f"{modality}.parquet") as path:
+            index.items[modality].to_parquet(path, index=False)
+    description = {
+        "cell": index.cell,
+        "split": index.split,
+        "modalities": list(index.vectors),
+        "weights_sha256": weights_sha256,
+        "files": {path.name: sha256(path) for path in sorted(folder.iterdir())},
+    }
+    write_json(folder / DESCRIPTION, description)
+
+
+@dataclass(frozen=True)
+class QueryEncoder:
+    """A trained cell's model from the raw input on, and what turns captions, pictures and waves into it."""
+
+    model: "DualEncoder"
+    preparers: dict[str, Callable[[list[Any]], tuple[np.ndarray, np.ndarray | None]]]
+
+    def embed(self, modality: str, medium: Any) -> np.ndarray:
+        """The embedding (width,), unit length, of a caption, a PIL picture or a mono wave of its rate."""
+        import torch
+
+        inputs, lengths = self.preparers[modality]([medium])
+        if lengths is not None:
+            inputs = inputs[:, : lengths.max()]
+        sizes = None if lengths is None else torch.from_numpy(lengths)
+        with torch.inference_mode():
+            embedding: np.ndarray = self.model.embed(modality, torch.from_numpy(inputs), sizes)[0].numpy()
+        return embedding
+
+
+def open_query_encoder(name: str, layout: Layout) -> QueryEncoder:
+    """A trained cell, ready to embed queries, in single precision on the CPU.
+
+    Raises ValueError if the checkpoint or the encoders under it changed.
+    """
+    from crossmodal_peft.config import plugins
+    from crossmodal_peft.models.checkpoint import open_checkpoint
+
+    cell = read_cell(name, layout)[0].cell
+    folders = layout.folders(cell.encoder_names)
+    _, model = open_checkpoint(layout.checkpoint(name), folders, "sdpa")
+    tower: Any
+    for tower in model.towers.values():
+        tower.cut = "input"  # A query has no cached activations.
+    preparers = {
+        str(modality): plugins.module("encoders", settings.family).preparer(folders[modality], settings)
+        for modality, settings in cell.encoders.items()
+    }
+    return QueryEncoder(model, preparers)
+
+
+def search_for(
+    name: str, modality: str, query: str | Path, to: str | None, k: int, layout: Layout
+) -> pd.DataFrame:
+    """What a trained cell finds for a text or a file: as `Index.search`. `to` None: another modality.
+
+    Raises ValueError that names the file if it cannot be used, or the modalities if the cell has no such.
+    """
+    index = open_index(name, layout)
+    index.require(modality)
+    others = [other for other in index.vectors if other != modality]
+    to = to or (others or [modality])[0]
+    index.require(to)
+    medium = _read(modality, query, read_cell(name, layout)[0].cell)
+    return index.search(open_query_encoder(name, layout).embed(modality, medium), to, k)
+
+
+def _read(modality: str, query: str | Path, cell: Cell) -> Any:
+    read: Any = {
+        "image": uploads.read_picture,
+        "audio": lambda content: uploads.read_sound(content, sample_rate(cell)),
+        "text": uploads.read_text,
+    }
+    try:
+        return read[modality](query.read_bytes() if isinstance(query, Path) else query)
+    except ValueError as error:
+        raise ValueError(f"{query if isinstance(query, Path) else 'the text'} {error}") from None
+
+
+def sample_rate(cell: Cell) -> int:
+    """Of the waves that a cell's audio encoder takes, in Hz."""
+    from crossmodal_peft.config import plugins
+
+    rate: int = plugins.module("encoders", cell.encoders["audio"].family).SAMPLE_RATE
+    return rate

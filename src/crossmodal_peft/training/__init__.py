@@ -1,0 +1,1 @@
+"""One plain loop with its losses, loggers, activation cache and checkpointing."""

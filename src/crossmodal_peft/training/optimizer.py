@@ -1,0 +1,40 @@
+"""AdamW and its learning rates."""
+
+import math
+
+import torch
+from torch import nn
+
+from crossmodal_peft.config.settings import Train
+from crossmodal_peft.models.dual_encoder import DualEncoder
+
+
+def make_optimizer(model: DualEncoder, learning_rate: float, settings: Train) -> torch.optim.AdamW:
+    """AdamW: the encoders' parameters at the method's rate, projections and temperature at their own.
+
+    Weight decay acts on matrices only, not on biases, norms and the temperature.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.trained().items():
+        rate = learning_rate if ".encoder." in name else settings.projection_learning_rate
+        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    options = [{"params": ps, "lr": rate, "weight_decay": decay} for (rate, decay), ps in groups.items()]
+    return torch.optim.AdamW(options, fused=True)
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, steps: int, warmup_ratio: float
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """The schedule over so many steps, to be stepped after every optimiser step."""
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: warm_up_cosine(step, steps, warmup_ratio)
+    )
+
+
+def warm_up_cosine(step: int, steps: int, warmup_ratio: float) -> float:
+    """Share of the peak rate at a step: linear rise over `warmup_ratio` of all steps, then cosine to zero."""
+    rising = max(1, round(warmup_ratio * steps))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))

@@ -1,0 +1,92 @@
+"""One training step: embeddings in micro-batches, one contrastive loss over all processes, one update."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from crossmodal_peft.config.settings import Train
+from crossmodal_peft.models.dual_encoder import DualEncoder
+from crossmodal_peft.training import distributed
+from crossmodal_peft.training.bucketing import Inputs, by_length, joined, parts, rows
+from crossmodal_peft.training.losses import contrastive_loss
+
+
+def train_step(
+    model: DualEncoder,
+    parameters: Sequence[nn.Parameter],
+    batch: dict[str, Inputs],
+    labels: Tensor,
+    optimizer: torch.optim.Optimizer,
+    settings: Train,
+    precision: torch.dtype,
+) -> float:
+    """One step on a batch, by modality, of the parameters that train; returns its loss, without penalties.
+
+    `batch` holds this process's share of the items (see `distributed.share`), `labels` those of all of them.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss = add_gradients(model, parameters, batch, labels, settings.micro_batch_size, precision)
+    nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
+    optimizer.step()
+    return loss.item()
+
+
+def add_gradients(
+    model: DualEncoder,
+    parameters: Sequence[nn.Parameter],
+    batch: dict[str, Inputs],
+    labels: Tensor,
+    micro_batch: int | None,
+    precision: torch.dtype,
+) -> Tensor:
+    """Add the gradients of loss and penalties to the parameters' `grad`; returns the loss, without penalties.
+
+    Every process gets the gradients of the joint batch: it propagates those of its own embeddings, and the
+    sum over processes is the whole. What does not pass through embeddings is in every process's share of it.
+    """
+    embeddings = {
+        modality: distributed.gather(embed(model, modality, inputs, micro_batch, precision), len(labels))
+        for modality, inputs in batch.items()
+    }
+    scale = distributed.shared(model.scale)
+    loss = contrastive_loss(embeddings, labels.to(scale.device), scale)
+    (loss + distributed.shared(model.penalty())).backward()
+    distributed.sum_gradients(parameters)
+    return loss.detach()
+
+
+def embed(
+    model: DualEncoder, modality: str, inputs: Inputs, micro_batch: int | None, precision: torch.dtype
+) -> Tensor:
+    """Embeddings (items, width), float32, of so many items at a time (None: all).
+
+    Micro-batches keep nothing but embeddings: when their gradients are known, in the backward pass, each is
+    embedded again, with the same random numbers, and propagates them (GradCache, Gao et al. 2021,
+    2101.06983). Items are embedded with others of their length, and padded to the longest of these only.
+    """
+    device = model.logit_scale.device
+
+    def forward(activations: Tensor, lengths: Tensor | None) -> Tensor:
+        # One for each micro-batch: gradients of weights in half precision would add up there otherwise.
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            return model.embed(modality, activations, lengths)
+
+    if micro_batch is None and inputs[1] is None:  # Nothing is padded.
+        return forward(*inputs)
+    items = parts(inputs, device) if micro_batch is None else list(by_length(inputs).split(micro_batch))
+    if len(items) == 1:
+        return forward(*inputs)
+    chunks = [rows(inputs, part) for part in items]
+    if micro_batch is None:
+        return joined([forward(*chunk) for chunk in chunks], items)
+    # On the device already: the random state of no other one is restored.
+    return joined(
+        [checkpoint(forward, *_moved(chunk, device), use_reentrant=False) for chunk in chunks], items
+    )
+
+
+def _moved(inputs: Inputs, device: torch.device) -> Inputs:
+    activations, lengths = inputs
+    return activations.to(device), None if lengths is None else lengths.to(device)

@@ -1,0 +1,127 @@
+"""Claims about params.yaml: a mistake is refused in one line with key, value and what is allowed."""
+
+import copy
+import subprocess
+import sys
+from functools import reduce
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+from crossmodal_peft.config.cell import cell
+from crossmodal_peft.config.validation import check, load
+
+CONFIG = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+
+
+def changed(key: str, value: object) -> dict:
+    config = copy.deepcopy(CONFIG)
+    *path, last = key.split(".")
+    reduce(lambda block, name: block[name], path, config)[last] = value
+    return config
+
+
+MISTAKES = [
+    ("methods.lora.rnak", 3, ["methods.lora.rnak", "unknown key", "learning_rate"]),
+    ("train.epoch", 3, ["train.epoch", "unknown key", "did you mean 'epochs'"]),
+    ("nonsense", 3, ["nonsense", "unknown key"]),
+    ("matrix.methods", ["loar"], ["matrix.methods", "'loar'", "did you mean 'lora'"]),
+    ("matrix.datasets", ["stamp"], ["matrix.datasets", "'stamp'", "stamps"]),
+    ("matrix.datasets", ["stamps-image+stamp"], ["matrix.datasets", "'stamp'", "stamps"]),
+    ("matrix.datasets", ["stamps+stamps"], ["matrix.datasets", "'stamps+stamps'", "twice"]),
+    ("methods.lora.kind", "loar", ["methods.lora.kind", "'loar'", "adapter", "peft_library"]),
+    ("methods.full.learning_rate", -1, ["methods.full.learning_rate", "-1", "greater than 0"]),
+    ("methods.lora.layers", {"last": 0}, ["methods.lora.layers", "'last': 0", "all"]),
+    ("train.epochs", "many", ["train.epochs", "'many'", "integer"]),
+    ("datasets.stamps-image.encoders.image", "minilm-l6", ["datasets.stamps-image.encoders.image", "text"]),
+    (
+        "datasets.stamps-image.encoders.image",
+        "dino",
+        ["datasets.stamps-image.encoders.image", "dinov2-small"],
+    ),
+    ("datasets.stamps-image.encoders.video", "dinov2-small", ["datasets.stamps-image.encoders.video"]),
+    ("datasets.stamps-image.encoders.image", "vit-b16", ["'vit-b16'", "no source of weights"]),
+    ("datasets.stamps.languages", ["xx"], ["datasets.stamps.languages.0", "'xx'", "'es'"]),
+    ("encoders.minilm-l6.family", "bort", ["encoders.minilm-l6.family", "'bort'", "bert"]),
+    ("encoders.dinov2-small.image_size", None, ["encoders.dinov2-small.image_size", "padded to this size"]),
+    (
+        "encoders.vit-b16.source",
+        {"hub": "google/vit-base-patch16-224-in21k"},
+        ["encoders.vit-b16.source.revision", "40 hexadecimal digits"],
+    ),
+    (
+        "encoders.vit-b16.source",
+        {"hub": "google/vit-base-patch16-224-in21k", "revision": "main"},
+        ["encoders.vit-b16.source.revision", "'main'", "a branch would change"],
+    ),
+    (
+        "encoders.vit-b16.source",
+        {"hub": "vit", "revision": "0" * 40},
+        ["encoders.vit-b16.source.hub", "'vit'"],
+    ),
+    ("train.micro_batch_size", 64, ["train.micro_batch_size", "64", "batch_size 32"]),
+    ("train.processes", 33, ["train.processes", "33", "batch_size 32"]),
+    ("sweep.seed", 0, ["sweep.seed", "matrix.seeds"]),
+    ("evaluate.ks", [1], ["evaluate.ks", "[1]", "1, 5 and 10"]),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "parts"), MISTAKES, ids=[f"{m[0]}={m[1]}" for m in MISTAKES])
+def test_a_mistake_is_one_line_that_names_it(key, value, parts):
+    with pytest.raises(ValueError, match="params.yaml: ") as refusal:
+        check(changed(key, value))
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert [part for part in parts if part not in message] == []
+
+
+def test_the_bare_word_off_is_no_boolean():
+    assert check(changed("train.activation_cache", yaml.safe_load("off"))).train.activation_cache == "off"
+
+
+def test_datasets_with_different_encoders_are_not_trained_together():
+    config = changed("matrix.datasets", ["stamps-image+stamps-speech"])
+    config["encoders"]["other"] = config["encoders"]["minilm-l6"]
+    config["datasets"]["stamps-speech"]["encoders"]["text"] = "other"
+    with pytest.raises(ValueError, match="text is embedded by 'minilm-l6' and by 'other'; .* share"):
+        check(config)
+
+
+def test_a_method_that_cannot_act_on_an_encoder_is_refused_for_that_encoder_only():
+    config = changed("matrix.methods", ["lora", "prompt"])
+    config["encoders"]["whisper-tiny-en"]["family"] = "clap"
+    refusal = (
+        "matrix.methods: 'prompt' does not fit the encoder 'whisper-tiny-en': .* windows divide; leave it"
+    )
+    with pytest.raises(ValueError, match=refusal):
+        check(config)
+    config["methods"]["prompt"]["modalities"] = ["text", "image"]
+    check(config)
+
+
+def test_snakemake_refuses_a_mistake_before_any_work():
+    command = "snakemake -n --nolock --config train='{epochs: -1}'"
+    done = subprocess.run(command, shell=True, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "params.yaml: train.epochs: '-1': input should be greater than 0" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_settings_load_no_torch():
+    modules = "crossmodal_peft.config.validation, crossmodal_peft.config.paths"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_cell_depends_on_its_own_method_and_dataset_only():
+    settings = load(REPOSITORY / "params.yaml")
+    other = check(changed("methods.adapter.bottleneck", 99))
+    assert cell(settings, "stamps-image", "lora", 0) == cell(other, "stamps-image", "lora", 0)
+    assert cell(settings, "stamps-image", "adapter", 0) != cell(other, "stamps-image", "adapter", 0)
+
+
+def test_a_rate_behind_the_method_replaces_the_one_that_it_trains_with():
+    settings = load(REPOSITORY / "params.yaml")
+    assert cell(settings, "stamps-image", "lora@0.5", 0).tuning.learning_rate == 0.5
+    assert cell(settings, "stamps-image", "frozen@0.5", 0).train.projection_learning_rate == 0.5

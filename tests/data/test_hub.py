@@ -1,0 +1,229 @@
+"""Claims about encoders from the hub and from folders: whole, pinned, without code and without pickles."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+import tiny_data
+import torch
+from huggingface_hub import constants
+from tiny import encoder_of, inputs_of
+from transformers import ClapFeatureExtractor, CLIPImageProcessor
+from typer.testing import CliRunner
+
+from crossmodal_peft.cli.main import app
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.settings import Folder, Paths
+from crossmodal_peft.data import hub
+from crossmodal_peft.models.encoder import load_encoder
+from crossmodal_peft.stages.data import check_receipt, download_encoder
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+TEMPLATE = "{repo_id}/resolve/{revision}/{filename}"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A tiny RoBERTa as transformers saves it, with files beside it that nobody asked for."""
+    folder = tmp_path_factory.mktemp("hub") / "tiny-roberta"
+    encoder_of("roberta").model.save_pretrained(folder)
+    (folder / "vocab.txt").write_text("a\nb\n")
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    (folder / "modeling.py").write_text("raise SystemExit('run')")
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "config.json").write_text("{}")
+    return folder
+
+
+def entry(name: str, path: Path) -> dict:
+    """A file as the hub lists it."""
+    content = path.read_bytes()
+    listed = {
+        "type": "file",
+        "path": name,
+        "size": len(content),
+        "oid": hashlib.sha1(content).hexdigest(),
+    }
+    if name.endswith(".safetensors"):
+        digest = hashlib.sha256(content).hexdigest()
+        listed["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 100}
+    return listed
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Serves the server's `files`, paths by name, at one commit; notes in its `asked` what it served."""
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        path, _, _ = self.path.partition("?")
+        name, files = path.removeprefix(f"/tiny/roberta/resolve/{REVISION}/"), self.server.files
+        if path == f"/api/models/tiny/roberta/tree/{REVISION}":
+            content = json.dumps([entry(*file) for file in files.items()]).encode()
+        elif name in files:
+            self.server.asked.append(name)
+            content = files[name].read_bytes()
+        else:
+            self.send_error(404, headers={"X-Error-Code": "RepoNotFound"})
+            return
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", REVISION)
+        self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def send_error(self, code, headers=None):
+        self.send_response(code)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(model, monkeypatch):
+    """A hub on loopback that serves the model: its address, and the names it was asked for.
+
+    In this process it takes the place of the real one.
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server.files = {str(p.relative_to(model)): p for p in model.rglob("*") if p.is_file()}
+    server.asked = []
+    Thread(target=server.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{endpoint}/{TEMPLATE}")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    yield endpoint, server.asked
+    server.shutdown()
+
+
+def arguments(root: Path, repository: str = "tiny/roberta") -> list[str]:
+    """Of the command that Snakemake calls."""
+    source = json.dumps({"hub": repository, "revision": REVISION})
+    paths = json.dumps({"raw": f"{root}/raw"})
+    return ["download-encoder", "tiny", "--settings", source, "--paths", paths]
+
+
+def test_a_model_of_the_hub_is_fetched_without_code_and_pickles(served, model, tmp_path):
+    endpoint, asked = served
+    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": f"{tmp_path}/home"}
+    environment["HF_HUB_DISABLE_XET"] = "1"
+    command = [sys.executable, "-m", "crossmodal_peft.cli", *arguments(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "raw" / "encoders" / "tiny"
+    names = {path.name for path in hub.files(model)}
+    assert set(asked) == names == {"config.json", "model.safetensors", "vocab.txt"}
+    assert {path.name for path in folder.iterdir()} == {*names, "source.json"}
+    receipt = json.loads((folder / "source.json").read_text())
+    assert (receipt["source"], receipt["revision"]) == ("tiny/roberta", REVISION)
+    check_receipt(folder)
+    inputs = inputs_of("roberta")
+    expected = encoder_of("roberta")(*inputs, "input")
+    assert torch.equal(load_encoder(folder, "bert", "mean", "eager")(*inputs, "input"), expected)
+
+
+def test_what_the_hub_does_not_give_is_one_line(served, tmp_path):
+    done = CliRunner().invoke(app, arguments(tmp_path, "tiny/other"))
+    assert done.exit_code == 3
+    assert done.output.count("\n") == 1
+    assert f"the hub does not give tiny/other at {REVISION}" in done.output
+    assert "source: {folder: FOLDER}" in done.output
+    assert not (tmp_path / "raw" / "encoders" / "tiny" / "source.json").exists()
+
+
+def test_other_weights_than_the_hub_lists_are_refused(served, model, tmp_path, monkeypatch):
+    def damaged(*_, local_dir, **__):
+        hub.fetch_folder(model, local_dir)
+        (local_dir / "model.safetensors").write_bytes(b"damaged")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", damaged)
+    with pytest.raises(ValueError, match=r"model\.safetensors: sha256 is .* expected"):
+        hub.fetch_repository("tiny/roberta", REVISION, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_model_with_code_of_its_own_leaves_nothing(served, model, tmp_path):
+    (model / "config.json").rename(tmp_path / "config.json")
+    content = json.loads((tmp_path / "config.json").read_text()) | {"auto_map": {"AutoModel": "modeling.Own"}}
+    (model / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="auto_map names code of the model's own, which is never run"):
+        hub.fetch_repository("tiny/roberta", REVISION, tmp_path / "encoders" / "tiny")
+    (tmp_path / "config.json").replace(model / "config.json")
+    assert list((tmp_path / "encoders").iterdir()) == []
+
+
+def test_a_folder_of_the_user_becomes_an_encoder(model, tmp_path):
+    layout = Layout.of(Paths(raw=str(tmp_path)))
+    download_encoder("tiny", Folder(folder=str(model)), layout)
+    folder = layout.encoder("tiny")
+    check_receipt(folder)
+    assert "pytorch_model.bin" not in {path.name for path in folder.iterdir()}
+    inputs = inputs_of("roberta")
+    expected = encoder_of("roberta")(*inputs, "input")
+    assert torch.equal(load_encoder(folder, "bert", "mean", "eager")(*inputs, "input"), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda f: (f / "config.json").unlink(), r"no config\.json"),
+        (
+            lambda f: (f / "model.safetensors").rename(f / "model-00001-of-00002.safetensors"),
+            r"no model\.safetensors \(there are: model-00001-of-00002\.safetensors, pytorch_model\.bin\)",
+        ),
+        (
+            lambda f: (f / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "code.Own"}}'),
+            r"tokenizer_config\.json: auto_map names code of the model's own",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_refused_with_the_fix(model, tmp_path, change, complaint):
+    shutil.copytree(model, tmp_path / "model")
+    change(tmp_path / "model")
+    with pytest.raises(ValueError, match=complaint):
+        hub.fetch_folder(tmp_path / "model", tmp_path / "encoder")
+    assert not (tmp_path / "encoder").exists()
+
+
+def test_folders_of_other_families_are_prepared_trained_and_evaluated(tmp_path, monkeypatch):
+    monkeypatch.setitem(tiny_data.ENCODERS, "image", {"family": "clip", "pooling": "cls"})
+    monkeypatch.setitem(tiny_data.ENCODERS, "audio", {"family": "clap", "pooling": "mean", "seconds": 0.5})
+    layout, mine = tiny_data.layout_in(tmp_path), tmp_path / "mine"
+    encoder_of("roberta").model.save_pretrained(mine / "text")
+    tiny_data._preprocessing("text").save_pretrained(mine / "text")
+    encoder_of("clip").model.save_pretrained(mine / "image")
+    CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16).save_pretrained(mine / "image")
+    encoder_of("clap").model.save_pretrained(mine / "audio")
+    bands = {"feature_size": 16, "hop_length": 800, "max_length_s": 1}
+    ClapFeatureExtractor(truncation="rand_trunc", **bands).save_pretrained(mine / "audio")
+    for modality in ("text", "image", "audio"):
+        download_encoder(f"tiny-{modality}", Folder(folder=str(mine / modality)), layout)
+    sides = ["train"] * 4 + ["validation"] * 2 + ["test"] * 3
+    table = [{"id": i, "split": side, "caption": f"{i}"} for i, side in enumerate(sides)]
+    for row in table:
+        row["image"] = tiny_data.picture(tmp_path / "media" / f"{row['id']}.png", row["id"]).name
+        row["audio"] = tiny_data.sound(tmp_path / "media" / f"{row['id']}.wav", row["id"]).name
+    (tmp_path / "media" / "own.jsonl").write_text("\n".join(json.dumps(row) for row in table))
+    data = tiny_data.dataset(
+        kind="manifest", manifest=str(tmp_path / "media" / "own.jsonl"), modalities=("text", "image", "audio")
+    )
+    tiny_data.prepare(data, layout)
+    assert np.load(layout.activations("tiny", "image", "input")).shape == (9, 3, 16, 16)
+    assert np.load(layout.activations("tiny", "audio", "input")).shape == (9, 61, 16)
+    assert len(tiny_data.train(data, layout)["metrics"]) == 6

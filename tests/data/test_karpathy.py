@@ -1,0 +1,93 @@
+"""Claims about Flickr30k and COCO, on tiny ones with the split files of Karpathy & Fei-Fei."""
+
+import hashlib
+import json
+import shutil
+import zipfile
+
+import pytest
+import tiny_data
+
+from crossmodal_peft.data.datasets import karpathy
+from crossmodal_peft.data.http import Published
+
+
+def karpathy_json(root, name, sides):
+    """The split file; `sides` are those of the photographs, which are written too."""
+    images = []
+    for i, side in enumerate(sides):
+        entry = {"filename": f"{i}.jpg", "split": side, "imgid": i}
+        entry |= {"filepath": "val2014" if i % 2 else "train2014"} if name == "coco" else {}
+        entry["sentences"] = [{"raw": f"{q} {i}", "tokens": ["x"]} for q in tiny_data.QUIRKS]
+        tiny_data.picture(root / entry.get("filepath", "flickr30k-images") / entry["filename"], i)
+        images.append(entry)
+    (root / f"dataset_{name}.json").write_text(json.dumps({"images": images, "dataset": name}))
+
+
+SIDES = ["train"] * 5 + ["restval"] * 3 + ["val"] * 3 + ["test"] * 4
+
+
+def test_flickr30k_says_what_to_do_and_continues_from_there(layout, monkeypatch):
+    monkeypatch.setitem(karpathy.PHOTOGRAPHS, "flickr30k", len(SIDES))
+    data = tiny_data.dataset(kind="karpathy", name="flickr30k", modalities=["text", "image"])
+    root = layout.dataset("karpathy-flickr30k")
+    with pytest.raises(ValueError, match=r"dataset_flickr30k.json: no such file; .*caption_datasets.zip"):
+        tiny_data.prepare(data, layout)
+    karpathy_json(root, "flickr30k", SIDES)
+    (root / "flickr30k-images").rename(root / "elsewhere")
+    with pytest.raises(ValueError, match="flickr30k-images: no such folder; fill in the form"):
+        tiny_data.prepare(data, layout)
+    (root / "elsewhere").rename(root / "flickr30k-images")
+    line, _ = tiny_data.prepare(data, layout)
+    assert (
+        "4 test, 8 train, 3 validation items; gallery of the test split: 4 image, 20 text; 0 refused" in line
+    )
+    tiny_data.check_directions(tiny_data.train(data, layout), 2)
+
+
+def test_coco_is_downloaded_prepared_trained_and_evaluated(server, layout, monkeypatch):
+    monkeypatch.setitem(karpathy.PHOTOGRAPHS, "coco", len(SIDES))
+    karpathy_json(server.folder, "coco", SIDES)
+    root = layout.dataset("karpathy-coco")
+    root.mkdir(parents=True)
+    shutil.move(server.folder / "dataset_coco.json", root)
+    for part in karpathy.COCO:
+        with zipfile.ZipFile(server.folder / f"{part}.zip", "w") as archive:
+            for path in sorted((server.folder / part).iterdir()):
+                archive.write(path, f"{part}/{path.name}")
+        digest = hashlib.sha256((server.folder / f"{part}.zip").read_bytes()).hexdigest()
+        file = Published(f"{server.url}/gone/{part}.zip", "sha256", digest)
+        monkeypatch.setitem(karpathy.COCO, part, file)
+    data = tiny_data.dataset(kind="karpathy", name="coco", modalities=["text", "image"], mirrors=[server.url])
+    line, _ = tiny_data.prepare(data, layout)
+    assert "4 test, 8 train, 3 validation items" in line
+    assert sorted(path.name for path in root.iterdir() if path.is_dir()) == ["train2014", "val2014"]
+    tiny_data.check_directions(tiny_data.train(data, layout), 2)
+
+
+def test_photographs_that_cannot_be_used_are_named(tmp_path, monkeypatch):
+    karpathy_json(tmp_path, "flickr30k", ["train", "train", "other", "test"])
+    content = json.loads((tmp_path / "dataset_flickr30k.json").read_text())
+    content["images"][0]["sentences"] = [{"raw": " "}]
+    (tmp_path / "dataset_flickr30k.json").write_text(json.dumps(content))
+    (tmp_path / "flickr30k-images" / "1.jpg").unlink()
+    data = tiny_data.dataset(kind="karpathy", name="flickr30k", modalities=["text", "image"])
+    assert tiny_data.refusals(tiny_data.found(karpathy, tmp_path, data)) == {
+        "dataset_flickr30k.json": "4 photographs, 31014 are published",
+        "0.jpg": "no caption",
+        "1.jpg": "flickr30k-images/1.jpg: no such file",
+        "2.jpg": "split is 'other', none of: train, restval, val, test",
+    }
+
+
+def test_datasets_of_one_source_share_a_receipt_and_others_do_not():
+    pair = {"modalities": ["text", "image"]}
+    blocks = [
+        tiny_data.dataset(kind="karpathy", name="coco", **pair),
+        tiny_data.dataset(kind="karpathy", name="coco", limit=5, **pair),
+        tiny_data.dataset(kind="karpathy", name="coco", folder="/data/coco", **pair),
+        tiny_data.dataset(kind="karpathy", name="flickr30k", **pair),
+    ]
+    sources = [block.source for block in blocks]
+    assert sources[0] == sources[1] == "karpathy-coco"
+    assert len(set(sources)) == 3

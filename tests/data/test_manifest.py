@@ -1,0 +1,233 @@
+"""Claims about the user's own data: a table is enough, and what cannot be used is said."""
+
+import json
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_data
+import yaml
+from conftest import copy_repository, run
+from tiny import encoder_of
+
+from crossmodal_peft.config import plugins
+from crossmodal_peft.data.items import Item, Refused
+
+manifest = plugins.module("datasets", "manifest")
+SIDES = ["train"] * 4 + ["validation"] * 2 + ["test"] * 3
+
+
+def rows(count=9):
+    return [
+        {
+            "id": f"bird {i}",
+            "split": SIDES[i],
+            "caption": f'A "small" bird no. {i}, singing.',
+            "image": f"pictures/{i}.png",
+            "audio": f"sounds/{i}.wav",
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("birds")
+    for i in range(9):
+        tiny_data.picture(folder / "pictures" / f"{i}.png", i)
+        tiny_data.sound(folder / "sounds" / f"{i}.wav", i)
+    (folder / "pictures" / "broken.png").write_bytes(b"no picture")
+    (folder / "sounds" / "broken.wav").write_bytes(b"RIFF no sound")
+    return folder
+
+
+def write(folder, table, name="birds.csv"):
+    pd.DataFrame(table).to_csv(folder / name, index=False)
+    return folder / name
+
+
+def settings_of(path, modalities=("text", "image", "audio"), **keys):
+    return tiny_data.dataset(kind="manifest", manifest=str(path), modalities=modalities, **keys)
+
+
+def found(path, **keys):
+    return list(manifest.items(path.parent, settings_of(path, **keys)))
+
+
+def refusals(path, **keys):
+    return {item.name: item.reason for item in found(path, **keys) if isinstance(item, Refused)}
+
+
+def test_a_folder_of_files_and_a_table_is_prepared_trained_and_evaluated(media, layout):
+    table = [*rows(), rows()[0] | {"id": "silent", "audio": "sounds/broken.wav"}]
+    data = settings_of(write(media, table, "whole.csv"), max_lost=0.2)
+    line, prepared = tiny_data.prepare(data, layout)
+    assert line.startswith("tiny: 3 test, 4 train, 2 validation items; ")
+    assert "gallery of the test split: 3 audio, 3 image, 3 text; 1 refused" in line
+    assert "broken.wav: cannot be decoded" in prepared.set_index("item").reason["silent"]
+    assert pd.read_csv(layout.manifest("tiny").with_name("refused.csv")).item.tolist() == ["silent"]
+    record = tiny_data.train(data, layout)
+    assert len(record["metrics"]) == 6
+    assert all(0 <= metrics["hit@1"] <= 1 for metrics in record["metrics"].values())
+
+
+def test_a_split_column_is_kept_and_without_it_a_hash_divides(media):
+    kept = found(write(media, rows()))
+    assert [item.split for item in kept] == SIDES
+    hashed = found(write(media, [{k: v for k, v in row.items() if k != "split"} for row in rows()]))
+    assert [item.split for item in hashed] == [None] * 9
+
+
+def test_csv_parquet_and_json_lines_hold_the_same_items(media):
+    table = rows()
+    for row in table:
+        row["captions"] = ["One. Two.", 'said "three"']
+        del row["caption"]
+    pd.DataFrame(table).to_parquet(media / "birds.parquet")
+    (media / "birds.jsonl").write_text("\n".join(map(json.dumps, table)))
+    write(media, [row | {"captions": json.dumps(row["captions"])} for row in table])
+    items = found(media / "birds.csv")
+    assert items == found(media / "birds.parquet") == found(media / "birds.jsonl")
+    assert items[0] == Item(
+        name="bird 0",
+        group="birds:bird 0",
+        texts=["One. Two.", 'said "three"'],
+        images=[media / "pictures/0.png"],
+        audios=[media / "sounds/0.wav"],
+        split="train",
+    )
+
+
+MISTAKES = {
+    "no caption": {"caption": " "},
+    "no image": {"image": ""},
+    "pictures/none.png: no such file": {"image": "pictures/none.png"},
+    "/etc/x.png: must be relative": {"image": "/etc/x.png"},
+    "split is 'dev', none of: train, validation, test": {"split": "dev"},
+    "split is '', none of": {"split": ""},
+    "its group 'a' is in train too": {"group": "a", "split": "test"},
+    "the id stands twice": {"id": "bird 0"},
+    "no id": {"id": ""},
+}
+
+
+@pytest.mark.parametrize("reason", MISTAKES)
+def test_an_item_that_cannot_be_used_is_named_with_the_reason(media, reason):
+    table = [row | {"group": "a" if row["split"] == "train" else ""} for row in rows()]
+    table[8] |= MISTAKES[reason]
+    refused = refusals(write(media, table, "mistake.csv"))
+    assert len(refused) == 1 and reason in next(iter(refused.values()))
+
+
+def test_a_run_stops_if_more_is_lost_than_stated(media, layout):
+    table = rows()
+    for row in table[:2]:
+        row["image"] = "pictures/broken.png"
+    data = settings_of(write(media, table, "lossy.csv"), max_lost=0.2)
+    with pytest.raises(
+        ValueError, match=r"2 of 9 items were refused, more than max_lost 0.2 allows \(bird 0: broken"
+    ):
+        tiny_data.prepare(data, layout)
+    assert not layout.manifest("tiny").exists()
+    assert len(pd.read_csv(layout.manifest("tiny").with_name("refused.csv"))) == 2
+
+
+def test_files_that_are_not_there_stop_a_run_before_anything_is_decoded(media, layout, monkeypatch):
+    table = [row | {"audio": "sounds/none.wav"} for row in rows()]
+    data = settings_of(write(media, table, "gone.csv"))
+    monkeypatch.setattr(manifest, "read_image", None)
+    with pytest.raises(ValueError, match=r"9 of 9 items .*\(bird 0: sounds/none.wav: no such file; .*; …\)"):
+        tiny_data.prepare(data, layout)
+
+
+def test_a_long_sound_is_cut_to_the_window_of_the_encoder(media, layout):
+    found = []
+    for seconds in (0.5, 3.0):
+        for i in range(9):
+            tiny_data.sound(media / "long" / f"{i}.wav", i, seconds)
+        table = [row | {"audio": f"long/{i}.wav"} for i, row in enumerate(rows())]
+        data = settings_of(write(media, table, "long.csv"), ("text", "audio"))
+        tiny_data.prepare(data, layout)
+        found.append(np.load(layout.activations("tiny", "audio", "input")))
+    assert (found[0] == found[1]).all()
+
+
+def test_a_full_disk_stops_a_run_before_an_array_is_written(media, layout, monkeypatch):
+    data = settings_of(write(media, rows(), "full.csv"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(100))
+    with pytest.raises(OSError, match="text.npy: needs 0 MB more, 0 MB are free"):
+        tiny_data.prepare(data, layout)
+
+
+def test_a_changed_table_gives_another_receipt(media, layout):
+    receipts = set()
+    for table in (rows(), rows(8)):
+        data = settings_of(write(media, table, "changing.csv"))
+        tiny_data.data_stages.download_dataset(data.source, data.kind, data.origin, layout)
+        receipts.add((layout.dataset(data.source) / "source.json").read_text())
+    assert len(receipts) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "a.csv",
+            "id,captoin,image\n1,x,y\n",
+            "no column caption or captions; its columns are: id, captoin, image",
+        ),
+        ("b.csv", "id,caption\n1,x\n", "no column image"),
+        ("c.csv", "", "c.csv: No columns"),
+        ("d.jsonl", '{"id": 1}\n{"id"\n', "d.jsonl: line 2 is no JSON"),
+        ("e.parquet", "no parquet", "e.parquet"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_one_line(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message) as refusal:
+        found(tmp_path / name, modalities=("text", "image"))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_table_that_is_not_there_says_where_it_was_looked_for(tmp_path):
+    data = settings_of(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="none.csv: no such file; it is relative to"):
+        manifest.download(tmp_path, **data.origin)
+
+
+def test_the_workflow_plans_every_kind_and_reads_changed_tables_and_folders_again(media, tmp_path):
+    (tmp_path / "project").mkdir()
+    folder = copy_repository(tmp_path, tmp_path / "project")
+    table, model = write(media, rows(), "planned.csv"), tmp_path / "roberta"
+    encoder_of("roberta").model.save_pretrained(model)
+    sound, picture = {"audio": "whisper-tiny-en"}, {"image": "dinov2-small"}
+    kinds = {
+        "birds": {"kind": "manifest", "manifest": str(table), "encoders": sound | picture},
+        "clotho": {"kind": "clotho", "encoders": sound},
+        "audiocaps": {"kind": "audiocaps", "encoders": sound},
+        "flickr30k": {"kind": "karpathy", "name": "flickr30k", "encoders": picture},
+        "coco": {"kind": "karpathy", "name": "coco", "encoders": picture},
+        "howto100m": {"kind": "howto100m", "encoders": sound | picture, "folder": "/videos"},
+    }
+    for block in kinds.values():
+        block["encoders"] = {"text": "roberta-base", **block["encoders"]}
+    overlay = {
+        "encoders": {"roberta-base": {"source": {"folder": str(model)}}},
+        "datasets": kinds,
+        "matrix": {"datasets": list(kinds), "methods": ["frozen"], "seeds": [0]},
+        "paths": {"raw": "raw"},
+    }
+    (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    source = settings_of(table).source
+    receipts = f"raw/datasets/{source}/source.json raw/encoders/roberta-base/source.json"
+    run(f"snakemake --configfile overlay.yaml -- {receipts}", folder, PYTHONPATH=str(folder / "src"))
+    assert (folder / "raw/encoders/roberta-base/model.safetensors").is_file()
+    assert "Nothing to be done" in run(f"snakemake -n --configfile overlay.yaml -- {receipts}", folder)
+    write(media, rows(8), "planned.csv")
+    (model / "config.json").write_text((model / "config.json").read_text() + "\n")
+    plan = run("snakemake -n --quiet host --configfile overlay.yaml", folder)
+    assert f"download the dataset {source}" in plan
+    assert "download the encoder roberta-base" in plan
+    assert all(f"prepare {name}" in plan for name in kinds)

@@ -1,0 +1,263 @@
+"""Claims about the tables: their numbers against hand-computed ones, and what the three formats look like."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from crossmodal_peft.config import plugins
+from crossmodal_peft.report.render import Block, Table, latex, markdown, write_table
+from crossmodal_peft.report.tables import mean_and_deviation, parameter_efficiency, provenance, recall_at_k
+
+PAPER_SCALE = pd.DataFrame(
+    {
+        "method": ["frozen", "lora"],
+        "total": [300_590_592, 301_590_592],
+        "trainable": [590_592, 1_590_592],
+        "method_parameters": [0, 1_000_000],
+        "projection_parameters": [590_592, 590_592],
+    }
+)
+
+
+def quality_of(values: dict[tuple[str, str], list[float]], dataset: str = "stamps-image") -> pd.DataFrame:
+    """Values by (method, direction), one per seed, for hit@1; hit@5 and hit@10 are 0.5, mrr 0.3."""
+    rows = [
+        (dataset, method, seed, direction, metric, value if metric == "hit@1" else other, 161, 190)
+        for (method, direction), seeds in values.items()
+        for seed, value in enumerate(seeds)
+        for metric, other in (("hit@1", None), ("hit@5", 0.5), ("hit@10", 0.5), ("mrr", 0.3))
+    ]
+    columns = ["dataset", "method", "seed", "direction", "metric", "value", "queries", "gallery"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def costs_of(seconds: dict[str, list[float]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "dataset": "stamps-image",
+                "method": method,
+                "seed": seed,
+                "total": 45_000_000,
+                "trainable": 450_000,
+                "method_parameters": 250_000,
+                "projection_parameters": 200_000,
+                "checkpoint_bytes": 1_812_345,
+                "seconds": value,
+                "samples_per_second": 1.0,
+                "peak_memory_bytes": 9.1e8,
+                "best_epoch": 3,
+            }
+            for method, seeds in seconds.items()
+            for seed, value in enumerate(seeds)
+        ]
+    )
+
+
+def test_recall_is_shown_in_percent_with_the_sample_deviation_and_the_best_mean_marked():
+    quality = quality_of({("frozen", "text->image"): [0.1, 0.2], ("lora", "text->image"): [0.3, 0.3]})
+    [block] = recall_at_k.table(quality).shown
+    assert block.title == "stamps-image"
+    assert list(block.cells.index) == ["frozen", "lora"]
+    # The mean of 10 and 20 is 15, their sample deviation 10 / sqrt(2) = 7.07.
+    assert list(block.cells[("text → image", "R@1")]) == ["15.0 ± 7.1", "30.0 ± 0.0"]
+    assert list(block.best[("text → image", "R@1")]) == [False, True]
+
+
+def test_means_that_print_alike_are_both_best():
+    quality = quality_of(
+        {("a", "text->image"): [0.30001], ("b", "text->image"): [0.30002], ("c", "text->image"): [0.2]}
+    )
+    [block] = recall_at_k.table(quality).shown
+    assert list(block.best[("text → image", "R@1")]) == [True, True, False]
+
+
+def test_with_one_seed_there_is_no_deviation_and_the_caption_says_so():
+    table = recall_at_k.table(quality_of({("lora", "text->image"): [0.25]}))
+    assert list(table.shown[0].cells[("text → image", "R@1")]) == ["25.0"]
+    assert "one seed, no deviation" in table.caption
+    assert "±" not in markdown(table)
+
+
+def test_a_metric_that_one_method_lacks_is_a_dash_and_never_best():
+    quality = quality_of({("a", "text->image"): [0.2], ("b", "text->image"): [0.1]})
+    lacking = quality[~((quality["method"] == "a") & (quality["metric"] == "hit@1"))]
+    [block] = recall_at_k.table(lacking).shown
+    assert list(block.cells[("text → image", "R@1")]) == ["–", "10.0"]
+    assert list(block.best[("text → image", "R@1")]) == [False, True]
+
+
+def test_three_modalities_give_a_block_per_pair_and_two_a_block_per_dataset():
+    directions = ["text->audio", "audio->text", "text->image", "image->text", "audio->image", "image->audio"]
+    three = quality_of({("lora", direction): [0.2] for direction in directions}, "stamps")
+    two = quality_of({("lora", direction): [0.2] for direction in directions[:2]}, "stamps-speech")
+    blocks = recall_at_k.table(pd.concat([three, two])).shown
+    assert [(block.title, [group for group, _ in block.cells.columns][::3]) for block in blocks] == [
+        ("stamps: text and audio", ["text → audio", "audio → text"]),
+        ("stamps: text and image", ["text → image", "image → text"]),
+        ("stamps: audio and image", ["audio → image", "image → audio"]),
+        ("stamps-speech", ["text → audio", "audio → text"]),
+    ]
+
+
+def test_the_caption_states_sizes_seeds_chance_and_what_recall_means():
+    caption = recall_at_k.table(quality_of({("lora", "text->image"): [0.2, 0.3, 0.4]})).caption
+    for claim in (
+        "161 queries, gallery of 190",
+        "over 3 seeds",
+        "1/gallery = 0.5%",
+        "R@K is hit@K",
+        "Ties count",
+    ):
+        assert claim in caption
+
+
+def test_the_csv_of_recall_keeps_every_metric_as_a_share():
+    tidy = recall_at_k.table(quality_of({("lora", "text->image"): [0.2, 0.4]})).tidy.set_index("metric")
+    assert set(tidy.index) == {"hit@1", "hit@5", "hit@10", "mrr"}
+    assert tidy.loc["hit@1", "mean"] == pytest.approx(0.3)
+    assert tidy.loc["hit@1", "seeds"] == 2
+
+
+def test_costs_are_shown_in_millions_percent_megabytes_and_seconds():
+    [trained, paper] = parameter_efficiency.table(costs_of({"lora": [30.0, 32.0]}), PAPER_SCALE).shown
+    assert trained.cells.iloc[0].to_dict() == {
+        ("Total", "(M)"): "45.00",
+        ("Trainable (M)", "all"): "0.450",
+        ("Trainable (M)", "method"): "0.250",
+        ("Trainable (M)", "projections"): "0.200",
+        ("Trainable", "(%)"): "1.00",
+        ("Checkpoint", "(MB)"): "1.81",
+        ("Training", "(s)"): "31.0 ± 1.4",
+        ("Peak memory", "(MB)"): "910 ± 0",
+    }
+    assert paper.cells.loc["lora"].to_dict() == {
+        ("Total", "(M)"): "301.59",
+        ("Trainable (M)", "all"): "1.591",
+        ("Trainable (M)", "method"): "1.000",
+        ("Trainable (M)", "projections"): "0.591",
+        ("Trainable", "(%)"): "0.53",
+    }
+    assert "RoBERTa-base + AST + ViT-B/16" in paper.title
+
+
+def test_costs_say_how_a_method_was_set_where_that_is_known():
+    costs = costs_of({"lora": [30.0, 31.0], "full": [90.0, 91.0]})
+    costs["size"] = ["r = 18", "r = 18", None, None]
+    costs["budget"] = ["0.5%", "0.5%", None, None]
+    costs["tuned"] = [False, False, True, True]
+    table = parameter_efficiency.table(costs, PAPER_SCALE.assign(size=["–", "r = 8"]))
+    [trained, paper] = table.shown
+    assert list(trained.cells[("Method", "size")]) == ["r = 18", "–"]
+    assert list(trained.cells[("Method", "budget")]) == ["0.5%", "–"]
+    assert list(trained.cells[("Method", "rate")]) == ["default", "tuned"]
+    assert list(paper.cells[("Method", "size")]) == ["–", "r = 8"]
+    assert "tuned learning rate was chosen on validation" in table.caption
+
+
+def test_the_csv_of_costs_holds_whole_counts_and_leaves_out_what_paper_scale_lacks(tmp_path):
+    write_table(parameter_efficiency.table(costs_of({"lora": [30.0]}), PAPER_SCALE), tmp_path / "costs")
+    text = (tmp_path / "costs.csv").read_text().splitlines()
+    assert text[1] == "stamps-image,lora,,,,45000000,450000,250000,200000,1,1,1812345,,30,,910000000,"
+    assert text[3].startswith(
+        "RoBERTa-base + AST + ViT-B/16,lora,,,,301590592,1590592,1000000,590592,0.5274010669"
+    )
+    assert text[3].endswith(",,,,,,,")
+
+
+def test_seeds_of_one_method_with_other_parameter_counts_are_refused():
+    costs = costs_of({"lora": [30.0, 31.0], "full": [90.0, 91.0]})
+    costs.loc[1, "trainable"] = 7
+    with pytest.raises(ValueError, match=r"differ in their parameter counts: stamps-image/lora$"):
+        parameter_efficiency.table(costs, PAPER_SCALE)
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "text"),
+    [(12.34, 0.45, "12.3 ± 0.5"), (12.34, math.nan, "12.3"), (math.nan, math.nan, "–")],
+)
+def test_a_mean_is_printed_with_its_deviation_where_it_has_one(mean, deviation, text):
+    assert mean_and_deviation(mean, deviation, decimals=1) == text
+
+
+def small_table() -> Table:
+    index = pd.Index(["my_lora", "a|b"], name="Method")
+    columns = pd.MultiIndex.from_tuples([("text → image", "R@1"), ("text → image", "50%"), ("Size", "(MB)")])
+    cells = pd.DataFrame([["1 ± 0", "2", "3"], ["4", "5", "6"]], index=index, columns=columns)
+    best = pd.DataFrame([[True, False, False], [False, True, False]], index=index, columns=columns)
+    return Table(pd.DataFrame({"x": [0.1 + 0.2]}), [Block("data_set", cells, best)], "50% of R_1 & more.")
+
+
+def test_markdown_escapes_names_marks_the_best_and_joins_the_two_levels():
+    assert markdown(small_table()) == (
+        "**data\\_set**\n\n"
+        "| Method   |   text → image R@1 |   text → image 50% |   Size (MB) |\n"
+        "|:---------|-------------------:|-------------------:|------------:|\n"
+        "| my\\_lora |          **1 ± 0** |                  2 |           3 |\n"
+        "| a\\|b     |                  4 |              **5** |           6 |\n\n"
+        "50% of R\\_1 & more.\n"
+    )
+
+
+def test_latex_escapes_names_marks_the_best_and_spans_the_groups():
+    text = latex(small_table(), label="small")
+    assert r"\caption{50\% of R\_1 \& more.}" in text
+    assert r"\label{tab:small}" in text
+    assert r" & \multicolumn{2}{c}{text $\rightarrow$ image} & \multicolumn{1}{r}{Size} \\" in text
+    assert r"\cmidrule(lr){2-3}" + "\n" in text
+    assert r"Method & R@1 & 50\% & (MB) \\" in text
+    assert r"my\_lora & \textbf{1 $\pm$ 0} & 2 & 3 \\" in text
+    assert r"a|b & 4 & \textbf{5} & 6 \\" in text
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+
+
+def test_a_table_is_written_in_three_formats_and_keeps_dots_in_its_name(tmp_path):
+    write_table(small_table(), tmp_path / "new" / "lr-0.1")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "lr-0.1.csv",
+        "lr-0.1.md",
+        "lr-0.1.tex",
+    ]
+    assert (tmp_path / "new" / "lr-0.1.csv").read_text() == "x\n0.3\n"
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def full_disk(path: Path, *_: object, **__: object) -> None:
+        path.write_bytes(b"ha")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(OSError, match="disk full"):
+        write_table(small_table(), tmp_path / "table")
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("table.csv", "old")]
+
+
+@pytest.mark.parametrize("name", plugins.names("tables"))
+def test_every_table_declares_the_csv_files_that_it_takes(name):
+    module = plugins.module("tables", name)
+    parameters = module.table.__code__.co_varnames[: module.table.__code__.co_argcount]
+    assert list(parameters) == module.INPUTS
+
+
+def test_provenance_counts_the_cells_of_each_revision_and_lists_every_input_once():
+    cell = {"python": "3.11.7", "torch": "2.11.0", "transformers": "5.17.0", "peft": "0.21.2"}
+    cell |= {"device": "cpu", "precision": "torch.float32", "kernel": "eager"}
+    cell |= {"cores": 2, "memory_gib": 6.0, "gpu": None, "processor": "any", "dataset": "d", "method": "m"}
+    rows = [
+        {**cell, "seed": seed, "revision": revision, "changed": changed, "input": name, "sha256": name * 32}
+        for seed, revision, changed in ((0, "a" * 40, False), (1, "a" * 40, False), (2, "b" * 40, True))
+        for name in ("xy", "vw")
+    ]
+    table = provenance.table(pd.DataFrame(rows))
+    code, machine, inputs = table.shown
+    assert code.cells.index.tolist() == [2, 1]
+    assert code.cells[("", "revision")].tolist() == ["a" * 12, "b" * 12 + " + changes"]
+    assert machine.cells.index.tolist() == [3]
+    assert machine.cells[("", "gpu")].tolist() == ["–"]
+    assert inputs.cells.index.tolist() == ["vw", "xy"]
+    assert "sha256" in markdown(table)

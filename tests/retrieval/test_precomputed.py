@@ -1,0 +1,113 @@
+"""Claims about embeddings that were made elsewhere."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from crossmodal_peft.cli.main import app
+from crossmodal_peft.retrieval.evaluate import evaluate_direction
+from crossmodal_peft.retrieval.precomputed import read_embeddings, read_relevance, read_sides
+from crossmodal_peft.retrieval.relevance import relevance_from_pairs
+
+KS = (1, 5, 10)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Three queries and two items in files, with ids and what is relevant, by row and by id."""
+    np.save(tmp_path / "q.npy", np.array([[1, 0.1], [0.2, 1], [0, 1]]))
+    np.save(tmp_path / "g.npy", np.array([[1, 0], [0, 1]], dtype=np.float32))
+    (tmp_path / "q.txt").write_text("cat-1\ncat 2\n0\n")
+    (tmp_path / "g.txt").write_text("a cat\na dog\n")
+    (tmp_path / "rows.csv").write_text("query,item\n0,0\n1,0\n2,1\n")
+    (tmp_path / "ids.csv").write_text("item,query\na cat,cat-1\na cat,cat 2\na dog,0\n")
+    return tmp_path
+
+
+def test_rows_and_ids_say_the_same(files):
+    ours, theirs = read_sides(files / "q.npy", files / "g.npy")
+    by_row = evaluate_direction(ours, theirs, read_relevance(files / "rows.csv", ours, theirs), KS)
+    named = read_sides(files / "q.npy", files / "g.npy", files / "q.txt", files / "g.txt")
+    by_id = evaluate_direction(*named, read_relevance(files / "ids.csv", *named), KS)
+    expected = evaluate_direction(ours, theirs, relevance_from_pairs([0, 1, 2], [0, 0, 1], 3, 2), KS)
+    assert by_row.summary == by_id.summary == expected.summary
+    assert expected.summary["hit@1"] == pytest.approx(2 / 3)
+    assert list(by_id.queries["query"]) == ["cat-1", "cat 2", "0"]
+    assert list(by_id.queries["retrieved"][1]) == ["a dog", "a cat"]
+
+
+def test_the_command_prints_a_table_and_writes_it(files):
+    arguments = [f"--{name}={files / file}" for name, file in (("queries", "q.npy"), ("gallery", "g.npy"))]
+    arguments += [f"--relevance={files / 'rows.csv'}", f"--out={files / 'out.csv'}"]
+    done = CliRunner().invoke(app, ["score", *arguments])
+    assert done.exit_code == 0, done.output
+    assert "66.7 [" in done.output and "gallery smaller than K = 5, 10" in done.output
+    header, row = (files / "out.csv").read_text().splitlines()
+    assert dict(zip(header.split(","), row.split(",")))["hit@5"] == "1.0"
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("1,7", "item 7 is not among the 2 embeddings"),
+        ("-1,1", "query -1 is not among the 3 embeddings"),
+        ("cat,1", "query cat is not among the 3"),
+        ("1.0,1", "query 1.0 is not among the 3"),
+        ("1", "item  is not among the 2"),
+    ],
+)
+def test_a_relevant_pair_that_is_not_there_is_named_with_its_line(files, line, fault):
+    (files / "rows.csv").write_text(f"query,item\n0,0\n{line}\n")
+    with pytest.raises(ValueError, match=f"rows.csv, line 3: {fault}"):
+        read_relevance(files / "rows.csv", *read_sides(files / "q.npy", files / "g.npy"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "fault"),
+    [
+        ("a\nb\n", "q.txt: 2 ids, but .*q.npy has 3 rows"),
+        ("a\nb\na\n", "q.txt, line 3: the id 'a' stands there already"),
+        ("a\n\nb\n", "q.txt, line 2: the id is empty"),
+    ],
+)
+def test_ids_that_do_not_fit_are_named(files, ids, fault):
+    (files / "q.txt").write_text(ids)
+    with pytest.raises(ValueError, match=fault):
+        read_embeddings(files / "q.npy", files / "q.txt")
+
+
+@pytest.mark.parametrize(
+    ("array", "fault"),
+    [
+        (np.zeros(3), r"q.npy: expected floats of shape \(items, width\), found float64 \(3,\)"),
+        (np.ones((3, 2), dtype=int), "q.npy: expected floats"),
+        (
+            np.array([[1, 0], [0, np.nan], [0, np.inf]]),
+            "q.npy: row 1 holds NaN or infinity in float32; 2 such",
+        ),
+        (np.full((3, 2), 1e300), "q.npy: row 0 holds NaN or infinity in float32; 3 such"),
+        (np.array([[1, 0], [0, 1], [0, 0.0]]), "q.npy: row 2 is zero"),
+        (np.ones((3, 4)), "q.npy has embeddings of width 4, .*g.npy of width 2"),
+    ],
+)
+def test_embeddings_that_cannot_be_scored_are_named(files, array, fault):
+    np.save(files / "q.npy", array)
+    with pytest.raises(ValueError, match=fault):
+        read_sides(files / "q.npy", files / "g.npy")
+
+
+def test_files_of_another_kind_are_named(files):
+    sides = read_sides(files / "q.npy", files / "g.npy")
+    for text, fault in (
+        ("", "no CSV with the columns"),
+        ("query,item\n", "no relevant pairs"),
+        ("a\n1\n", "found a"),
+    ):
+        (files / "rows.csv").write_text(text)
+        with pytest.raises(ValueError, match=f"rows.csv: .*{fault}"):
+            read_relevance(files / "rows.csv", *sides)
+    (files / "g.npy").write_text("1 2 3")
+    np.savez(files / "q.npz", np.eye(2))
+    for name, fault in (("g.npy", "not a .npy file of numbers"), ("q.npz", "archive of several arrays")):
+        with pytest.raises(ValueError, match=f"{name}: .*{fault}"):
+            read_embeddings(files / name)

@@ -1,0 +1,206 @@
+"""Claims about the whole workflow: the smoke overlay, real encoders and data, a folder of its own."""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import copy_repository, run, smoke_layout, snakemake
+from safetensors.torch import load_file
+
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.settings import Paths
+from crossmodal_peft.data.arrays import open_arrays, read_manifests
+from crossmodal_peft.models.checkpoint import open_checkpoint
+from crossmodal_peft.models.dual_encoder import build_model
+from crossmodal_peft.models.encoder import load_encoder
+from crossmodal_peft.models.methods.frozen import Settings as Frozen
+from crossmodal_peft.retrieval.embeddings import load_embeddings
+from crossmodal_peft.retrieval.evaluate import evaluate
+from crossmodal_peft.stages.evaluation import merge_cell, score_split
+from crossmodal_peft.training.embed import embed_split
+from crossmodal_peft.training.trained import embed_cell, read_cell
+
+CELLS = 10
+
+
+def planned(folder: Path) -> dict[str, int]:
+    """Jobs that a dry run would start, by rule."""
+    output = snakemake(folder, "-n")
+    return {
+        rule: int(n) for rule, n in re.findall(r"^([\w-]+) +(\d+)$", output, re.MULTILINE) if rule != "total"
+    }
+
+
+def results(folder: Path) -> Path:
+    return folder / "build" / "smoke" / "results"
+
+
+def test_a_fresh_folder_plans_every_cell(raw, tmp_path):
+    jobs = planned(copy_repository(raw, tmp_path))
+    assert (jobs["train"], jobs["evaluate"]) == (CELLS, CELLS)
+
+
+def test_tables_and_plots_show_every_cell(smoke):
+    quality = pd.read_csv(results(smoke) / "quality.csv")
+    assert len(quality[["dataset", "method", "seed"]].drop_duplicates()) == CELLS
+    table = (results(smoke) / "tables" / "recall_at_k.md").read_text()
+    assert all(f"| {method}" in table for method in ("frozen", "full", "lora", "prefix", "adapter"))
+    assert re.search(r"gallery of \d+", table)
+    images = [p for p in (results(smoke) / "plots").iterdir() if p.suffix == ".png"]
+    assert len(images) >= 4
+    assert all(image.stat().st_size > 5000 for image in images)
+
+
+def test_frozen_encoders_retrieve_far_above_chance(smoke):
+    record = json.loads((results(smoke) / "runs/stamps-image/frozen/0/record.json").read_text())
+    for direction in record["metrics"].values():
+        assert direction["hit@10"] > 1.5 * 10 / direction["gallery"]
+
+
+def test_a_record_says_where_it_comes_from(smoke):
+    record = json.loads((results(smoke) / "runs/stamps-speech/lora/0/record.json").read_text())
+    assert record["status"] == "complete"
+    assert record["settings"]["tuning"]["options"]["r"] == 8
+    assert set(record["provenance"]) >= {"versions", "git", "hardware", "inputs", "precision", "finished"}
+    assert record["parameters"]["trainable"] < 0.02 * record["parameters"]["total"]
+    assert {"queries", "gallery", "hit@1", "median_rank", "map@10"} <= set(record["metrics"]["text->audio"])
+    assert record["training"]["peak_memory_bytes"] > 0
+
+
+def test_a_checkpoint_is_what_its_record_counts(smoke):
+    folder = smoke / "build/smoke/checkpoints/stamps-image/lora/0"
+    record = json.loads((results(smoke) / "runs/stamps-image/lora/0/record.json").read_text())
+    assert record["checkpoint_bytes"] == (folder / "weights.safetensors").stat().st_size
+    assert record["checkpoint_bytes"] == pytest.approx(4 * record["parameters"]["trainable"], rel=0.05)
+
+
+def test_one_model_on_two_datasets_is_tested_on_each_and_on_the_pair_that_neither_has(smoke):
+    name = "stamps-image+stamps-speech/lora/0"
+    snakemake(smoke, f"build/smoke/results/runs/{name}/record.json")
+    record = json.loads((results(smoke) / "runs" / name / "record.json").read_text())
+    alone = json.loads((results(smoke) / "runs/stamps-image/lora/0/record.json").read_text())
+    emergent = {direction for direction, m in record["metrics"].items() if m["emergent"]}
+    assert emergent == {"image->audio", "audio->image"}
+    assert set(record["metrics"]) - emergent == {"text->image", "image->text", "text->audio", "audio->text"}
+    assert record["metrics"]["text->image"]["gallery"] == alone["metrics"]["text->image"]["gallery"]
+    assert record["metrics"]["image->audio"]["queries_excluded"] > 0
+    assert set(record["provenance"]["inputs"]) >= {"stamps-image manifest", "stamps-speech manifest"}
+
+
+def test_a_finished_workflow_has_nothing_to_do(smoke):
+    assert planned(smoke) == {}
+
+
+def test_another_setting_of_a_method_reruns_its_cells_only(smoke):
+    params = smoke / "params.yaml"
+    before = params.read_text()
+    params.write_text(before.replace("bottleneck: 16", "bottleneck: 8"))
+    jobs = planned(smoke)
+    params.write_text(before)
+    assert (jobs["train"], jobs["evaluate"]) == (2, 2)
+    assert not {"cache_activations", "download_dataset", "prepare_stamps-image"} & set(jobs)
+
+
+def test_how_a_training_is_watched_reruns_nothing(smoke):
+    params = smoke / "params.yaml"
+    before = params.read_text()
+    other = before.replace("checkpoint_minutes: 10", "checkpoint_minutes: 1")
+    params.write_text(other)
+    jobs = planned(smoke)
+    params.write_text(before)
+    assert other != before
+    assert jobs == {}
+
+
+def test_the_code_of_a_method_reruns_its_cells_only(smoke):
+    with changed(smoke / "src/crossmodal_peft/methods/prefix.py"):
+        jobs = planned(smoke)
+    assert (jobs["train"], jobs["evaluate"]) == (2, 2)
+
+
+@pytest.mark.parametrize("module", ["tables/recall_at_k", "plots/time_and_memory", "metrics"])
+def test_the_code_of_a_table_plot_or_metric_trains_nothing(smoke, module):
+    with changed(smoke / f"src/crossmodal_peft/{module}.py"):
+        jobs = planned(smoke)
+    assert "all" in jobs
+    assert "train" not in jobs
+
+
+class changed:
+    """A source file with one more comment while the block lasts."""
+
+    def __init__(self, path: Path):
+        self.path, self.text = path, path.read_text()
+
+    def __enter__(self):
+        self.path.write_text(self.text + "# changed\n")
+
+    def __exit__(self, *_):
+        self.path.write_text(self.text)
+
+
+def test_a_checkpoint_embeds_as_the_training_did(smoke):
+    layout, cell = smoke_layout(smoke), "stamps-speech/lora/0"
+    kept = load_embeddings(layout.checkpoint(cell) / "embeddings.safetensors", "test")["stamps-speech"]
+    again = embed_cell(cell, "test", layout)["stamps-speech"]
+    for modality, gallery in kept.items():
+        assert (again[modality].embeddings * gallery.embeddings).sum(1).min() > 0.9999
+        assert (again[modality].positions == gallery.positions).all()
+
+
+def test_a_copied_checkpoint_is_evaluated_as_its_record_says(smoke, tmp_path):
+    """By its folder, without the embeddings that training left, and on a split that has none."""
+    cell = "stamps-speech/lora/0"
+    copy = shutil.copytree(smoke / "build/smoke/checkpoints" / cell, tmp_path / "copy")
+    (copy / "embeddings.safetensors").unlink()
+    paths = Paths(prepared="build/smoke/prepared", checkpoints="build/smoke/checkpoints").model_dump_json()
+    command = f"crossmodal-peft evaluate --paths {shlex.quote(paths)}"
+    shown = run(f"{command} {copy} --out {tmp_path}/test.csv", smoke, PYTHONPATH=str(smoke / "src"))
+    assert "| text->audio" in shown and "95 % bootstrap intervals" in shown
+    table = pd.read_csv(tmp_path / "test.csv").set_index("direction")
+    record = json.loads((results(smoke) / "runs" / cell / "record.json").read_text())["metrics"]
+    for direction, metrics in record.items():
+        assert table.loc[direction, "queries"] == metrics["queries"]
+        assert table.loc[direction, "hit@10"] == pytest.approx(metrics["hit@10"], abs=0.01)
+    shown = run(f"{command} {cell} --split train", smoke, PYTHONPATH=str(smoke / "src"))
+    assert "| audio->text" in shown
+
+
+def test_embeddings_that_are_not_those_of_the_training_are_refused(smoke, tmp_path):
+    cell = "stamps-speech/lora/0"
+    shutil.copytree(smoke / "build/smoke/checkpoints" / cell, tmp_path / cell)
+    file = tmp_path / cell / "embeddings.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    layout = Layout(tmp_path, tmp_path, tmp_path, tmp_path)
+    with pytest.raises(ValueError, match=r"embeddings.safetensors: is not what .*cell.json describes"):
+        score_split(cell, "test", [1], layout)
+
+
+def test_merged_encoders_retrieve_as_the_trained_cell_does(smoke, tmp_path):
+    layout, name = smoke_layout(smoke), "stamps-image/lora/0"
+    cell = read_cell(name, layout)[0].cell
+    merge_cell(name, tmp_path, layout)
+    _, trained = open_checkpoint(layout.checkpoint(name), layout.folders(cell.encoder_names))
+    projections = load_file(tmp_path / "projections.safetensors")
+    manifest = read_manifests(layout.manifests(cell.dataset))
+    paths = {m: layout.activations(cell.dataset, m, "input") for m in cell.encoders}
+    inputs = open_arrays({cell.dataset: paths}, manifest, dict.fromkeys(paths, "input"))
+    plain = build_model(
+        lambda m: load_encoder(tmp_path / m, cell.encoders[m].family, cell.encoders[m].pooling, "eager"),
+        Frozen(kind="frozen"), list(cell.encoders), cell.train.projection_dim, 1.0,
+    )  # fmt: skip
+    plain.load_state_dict(projections, strict=False)
+    results = []
+    for model in (trained, plain):
+        for tower in model.towers.values():
+            tower.cut = "input"
+        results.append(evaluate(embed_split(model, manifest, inputs, "test", torch.float32), (1, 5, 10)))
+    for direction in results[0]:
+        before, after = (result[direction].summary for result in results)
+        for metric in ("hit@1", "hit@10", "map@10", "mrr"):
+            assert after[metric] == pytest.approx(before[metric], abs=1e-5)
