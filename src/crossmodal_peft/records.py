@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.schema import Modality, Strict
 from crossmodal_peft.files import atomic_write, sha256
@@ -23,6 +25,20 @@ class CellFile(Strict):
     parameters: dict[str, int]
     training: dict[str, float]
     provenance: dict[str, Any]
+
+
+def read_cell_file(folder: Path) -> CellFile:
+    """The description of the cell in a checkpoint folder.
+
+    Raises ValueError that names the file if another version of this package wrote it, or it is damaged.
+    """
+    path = folder / CELL_FILE
+    try:
+        return CellFile.model_validate_json(path.read_text())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "JSON"
+        raise ValueError(f"{path}: cannot be read ({where}: {first['msg']}); train the cell again") from None
 
 
 def check_weights(folder: Path, file: CellFile) -> None:

@@ -9,7 +9,10 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
+from crossmodal_peft.config import plugins
 from crossmodal_peft.config.cell import cell
+from crossmodal_peft.config.renamed import CONVERTERS, RENAMED
+from crossmodal_peft.config.settings import Settings
 from crossmodal_peft.config.validation import check, load
 
 CONFIG = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
@@ -74,6 +77,36 @@ def test_a_mistake_is_one_line_that_names_it(key, value, parts):
     message = str(refusal.value)
     assert "\n" not in message
     assert [part for part in parts if part not in message] == []
+
+
+@pytest.mark.parametrize("key", RENAMED)
+def test_a_renamed_key_is_refused_with_its_new_name(key):
+    config, path = copy.deepcopy(CONFIG), key.replace("*", "lora").split(".")
+    reduce(lambda block, name: block.setdefault(name, {}), path[:-1], config)[path[-1]] = {}
+    with pytest.raises(ValueError, match="is called .* now") as refusal:
+        check(config)
+    lines = str(refusal.value).splitlines()
+    assert f"params.yaml: {'.'.join(path)}: is called {RENAMED[key]} now" in lines
+    assert all("is called" in line for line in lines)
+
+
+@pytest.mark.parametrize(("old", "new"), CONVERTERS.items())
+def test_a_renamed_converter_is_refused_with_its_new_name(old, new):
+    with pytest.raises(ValueError, match=f"source.converter: '{old}' is called {new} now"):
+        check(changed("encoders.minilm-l6.source.converter", old))
+    assert new in plugins.names("converters")
+
+
+@pytest.mark.parametrize("key", RENAMED)
+def test_every_new_name_is_a_key(key):
+    section = key.split(".")[0]
+    name = RENAMED[key].split(".")[-1]
+    models = {
+        "live": [Settings, Settings.model_fields["logging"].annotation],
+        "methods": [plugins.module("methods", "peft_library").Settings],
+        "train": [Settings.model_fields["train"].annotation],
+    }
+    assert any(name in model.model_fields for model in models[section])
 
 
 def test_the_bare_word_off_is_no_boolean():

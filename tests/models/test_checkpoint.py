@@ -16,7 +16,7 @@ from crossmodal_peft.models.checkpoint import load_model, open_checkpoint, save_
 from crossmodal_peft.models.dual_encoder import DualEncoder
 from crossmodal_peft.models.encoder import load_encoder
 from crossmodal_peft.models.export import merge_checkpoint, save_peft_adapters
-from crossmodal_peft.records import CellFile
+from crossmodal_peft.records import CELL_FILE, CellFile, read_cell_file
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 LIBRARY = [name for name in METHODS if METHODS[name]["kind"] == "peft_library"]
@@ -198,3 +198,12 @@ def test_what_a_plain_encoder_has_no_place_for_is_not_merged(name, encoders, tmp
     with pytest.raises(ValueError, match="cannot be merged: a plain encoder has no place for"):
         merge_checkpoint(tmp_path, encoders, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
+
+
+def test_a_cell_of_another_version_is_refused_in_one_line_that_names_its_file(tmp_path):
+    (tmp_path / CELL_FILE).write_text('{"cell": {}}')
+    with pytest.raises(
+        ValueError, match=r"cell\.json: cannot be read \(.*\); train the cell again"
+    ) as refusal:
+        read_cell_file(tmp_path)
+    assert "\n" not in str(refusal.value)

