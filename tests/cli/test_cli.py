@@ -115,7 +115,7 @@ def test_search_prints_a_table_or_json_of_the_same_items(smoke, monkeypatch):
 
 
 def test_debug_shows_where_a_failure_happened(empty):
-    command = [sys.executable, "-c", "from crossmodal_peft.cli import main; main()"]
+    command = [sys.executable, "-c", "from crossmodal_peft.cli.main import main; main()"]
     done = subprocess.run([*command, "--debug", "merge", "a/b/0", "out"], capture_output=True, text=True)
     assert "Traceback" in done.stderr and "read_cell" in done.stderr
     assert call("merge", "a/b/0", "out", exit_code=3).count("\n") == 1
