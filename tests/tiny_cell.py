@@ -14,7 +14,7 @@ import torch
 import yaml
 from tiny import ENCODERS, encoder_of, method
 
-from crossmodal_peft.cli import main
+from crossmodal_peft.cli.main import main
 from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Paths
