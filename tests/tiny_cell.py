@@ -107,7 +107,7 @@ def fork(arguments: list[str], log: Path, before: Callable[[], None] = lambda: N
             os.dup2(file.fileno(), 2)
         sys.argv = ["crossmodal-peft", *arguments]
         before()
-        main.main()
+        main()
         code = 0
     except SystemExit as leaving:
         if isinstance(leaving.code, str):
