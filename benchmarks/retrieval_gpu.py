@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crossmodal_peft.retrieval.metrics import metrics, summarise
-from crossmodal_peft.retrieval.ranks import GPU_TILE, GPU_TILE_WIDTH, Ranks, rank
+from crossmodal_peft.retrieval.ranks import GPU_TILE, Ranks, rank
 from crossmodal_peft.retrieval.relevance import Relevance, relevance_from_labels
 
 DIMENSION, PER_LABEL = 256, 5
@@ -40,10 +40,10 @@ def embeddings(size: int, noise: float) -> tuple[Tensor, Tensor, np.ndarray]:
 
 def product(queries: Tensor, gallery: Tensor) -> None:
     """Every score in tiles of the size that ranking takes; none is looked at."""
-    height = GPU_TILE // GPU_TILE_WIDTH
-    out = torch.empty(height, GPU_TILE_WIDTH, device="cuda")
-    for rows in queries.split(height):
-        for columns in gallery.split(GPU_TILE_WIDTH):
+    size, width = GPU_TILE
+    out = torch.empty(size // width, width, device="cuda")
+    for rows in queries.split(size // width):
+        for columns in gallery.split(width):
             torch.mm(rows, columns.T, out=out[: len(rows), : len(columns)])
 
 

@@ -20,7 +20,6 @@ from crossmodal_peft.models.encoder import Encoder, build_encoder
 torch.set_num_threads(1)
 
 REPOSITORY = Path(__file__).parents[1]
-AVX2 = torch.cpu.get_capabilities().get("avx2", False)
 TINY = {"num_hidden_layers": 3, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
 WHISPER = {"encoder_layers": 3, "encoder_attention_heads": 2, "d_model": 16, "encoder_ffn_dim": 32}
 ARCHITECTURES = {
@@ -133,14 +132,6 @@ def layout(encoder_folders: Path, tmp_path: Path) -> Layout:
     layout.raw.mkdir(parents=True)
     (layout.raw / "encoders").symlink_to(encoder_folders)
     return layout
-
-
-@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.skipif(not AVX2, reason="no AVX2"))])
-def in_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small problems are screened in float32, or, like large ones, in bytes first."""
-    monkeypatch.setattr(
-        "crossmodal_peft.retrieval.screening.SMALLEST_FOR_BYTES", 0 if request.param else 2**62
-    )
 
 
 @pytest.fixture

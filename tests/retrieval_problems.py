@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from crossmodal_peft.retrieval.exact import prepare
+from crossmodal_peft.retrieval.exact import to_grid
 from crossmodal_peft.retrieval.relevance import Relevance, relevance_from_pairs
 
 Problem = tuple[torch.Tensor, torch.Tensor, Relevance]
@@ -15,7 +15,7 @@ def from_scores(scores: list[list[float]]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def exact_matrix(queries: torch.Tensor, gallery: torch.Tensor) -> np.ndarray:
-    return (prepare(queries, "query").grid.double() @ prepare(gallery, "gallery").grid.double().T).numpy()
+    return (to_grid(queries, "query").double() @ to_grid(gallery, "gallery").double().T).numpy()
 
 
 def random_problem(seed: int, queries: int, gallery: int, most_relevant: int, dimension: int = 16):
@@ -73,6 +73,15 @@ def adversarial_problem(kind: str, seed: int, queries: int, gallery: int, most_r
     elif kind == "norms":
         q, g = (x * torch.from_numpy(10.0 ** rng.uniform(-6, 6, (len(x), 1))) for x in (q, g))
     return q.float(), g.float(), relevance
+
+
+def small_problem(seed: int) -> Problem:
+    """The seed's problem: one of every kind in turn, from one query and a gallery of one item upwards."""
+    kinds = ["tied", "quantised", "collapsed", "one-hot", "duplicates", "norms", "plain"]
+    kind, rng = kinds[seed % len(kinds)], np.random.default_rng(seed)
+    queries, gallery = int(rng.integers(1, 25)), int(rng.choice([1, 2, *range(3, 60)]))
+    shape = queries, gallery, int(rng.integers(1, min(gallery, 9) + 1))
+    return tied_problem(seed, *shape) if kind == "tied" else adversarial_problem(kind, seed, *shape)
 
 
 def naive_counts(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

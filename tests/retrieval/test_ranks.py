@@ -1,5 +1,7 @@
 """Ranking: the counts of exact scores, whatever the block, the precision and the way of counting."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -11,21 +13,20 @@ from retrieval_problems import (
     naive_counts,
     near_tied_problem,
     random_problem,
+    small_problem,
     tied_problem,
 )
 
-from crossmodal_peft.retrieval import counting, screening
-from crossmodal_peft.retrieval import ranks as ranks_module
-from crossmodal_peft.retrieval.exact import prepare
+from crossmodal_peft.retrieval import ranks as ranking
+from crossmodal_peft.retrieval.exact import exact_scores, on_grid, to_grid
 from crossmodal_peft.retrieval.metrics import metrics
 from crossmodal_peft.retrieval.ranks import rank
-from crossmodal_peft.retrieval.screening import screens
 from crossmodal_peft.retrieval.topk import nearest
 
 KS = (1, 3, 5, 10)
-# (counting.FEW, counting.MOST_COMPARISONS): what counting would choose by itself, and each of its ways alone.
-WAYS = {"chosen": (1 / 16, 2), "few": (1e9, 2), "each": (0, 10**9), "sorted": (0, 0)}
-AVX2 = torch.cpu.get_capabilities().get("avx2", False)
+KINDS = ["quantised", "collapsed", "one-hot", "duplicates", "norms"]
+# A CPU counts by sorting, a GPU by comparing; both ways run on either.
+WAYS = {"sorting": ranking._by_sorting, "comparing": ranking._by_comparing}
 PROBLEMS = {
     "tied": tied_problem(0),
     "many relevant": random_problem(1, 40, 60, 12),
@@ -34,53 +35,64 @@ PROBLEMS = {
 }
 
 
+def assert_counts(ranks, problem, message="") -> None:
+    found = ranks.scores, ranks.irrelevant_above, ranks.irrelevant_tied
+    for one, expected in zip(found, naive_counts(problem)):
+        np.testing.assert_array_equal(one, expected, err_msg=message)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
-def test_block_sizes_give_the_same_numbers(problem, way, in_bytes, monkeypatch):
-    monkeypatch.setattr(counting, "FEW", WAYS[way][0])
-    monkeypatch.setattr(counting, "MOST_COMPARISONS", WAYS[way][1])
+def test_block_sizes_give_the_same_numbers(problem, way, monkeypatch):
+    monkeypatch.setattr(ranking, "_by_sorting", WAYS[way])
     queries, gallery, relevance = problem
-    scores, above, tied = naive_counts(problem)
     whole = metrics(rank(queries, gallery, relevance), KS)
-    for block in (1, 7, len(gallery)) if way == "chosen" else (7, len(gallery)):
+    for block in (1, 7, len(gallery)) if way == "sorting" else (7, len(gallery)):
         ranks = rank(queries, gallery, relevance, block=block)
-        np.testing.assert_array_equal(ranks.scores, scores)
-        np.testing.assert_array_equal(ranks.irrelevant_above, above)
-        np.testing.assert_array_equal(ranks.irrelevant_tied, tied)
+        assert_counts(ranks, problem, f"block {block}")
         for name, values in metrics(ranks, KS).items():
             np.testing.assert_array_equal(values, whole[name], err_msg=f"{name}, block {block}")
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", ["quantised", "collapsed", "one-hot", "duplicates", "norms"])
+@pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=12, deadline=None)
 @given(
     st.tuples(st.integers(0, 10**6), st.integers(1, 20), st.integers(9, 50), st.integers(1, 9)),
     st.integers(1, 40),
-    st.booleans(),
 )
-def test_adversarial_embeddings_are_ranked_by_exact_scores(kind, way, shape, block, byte):
+def test_adversarial_embeddings_are_ranked_by_exact_scores(kind, way, shape, block):
     problem = adversarial_problem(kind, *shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if byte and AVX2 else 2**62)
-        patch.setattr(counting, "FEW", WAYS[way][0])
-        patch.setattr(counting, "MOST_COMPARISONS", WAYS[way][1])
-        ranks = rank(*problem, block=block)
-    for found, expected in zip(
-        (ranks.scores, ranks.irrelevant_above, ranks.irrelevant_tied), naive_counts(problem), strict=True
-    ):
-        np.testing.assert_array_equal(found, expected)
+        patch.setattr(ranking, "_by_sorting", WAYS[way])
+        assert_counts(rank(*problem, block=block), problem)
 
 
-def test_many_candidates_are_placed_in_parts(monkeypatch):
-    """Every candidate at once, or as many as a block has: the counts are the same."""
-    problem = tied_problem(5, 60, 90, 4)
-    monkeypatch.setattr(counting, "FEW", 1e9)
-    for waiting in (0, 10**9):
-        monkeypatch.setattr(ranks_module, "MOST_WAITING", waiting)
-        ranks = rank(*problem, block=13)
-        np.testing.assert_array_equal(ranks.irrelevant_above, naive_counts(problem)[1])
-        np.testing.assert_array_equal(ranks.irrelevant_tied, naive_counts(problem)[2])
+@pytest.mark.parametrize("part", range(4))
+def test_hundreds_of_small_problems_give_naive_counts(part):
+    for seed in range(100 * part, 100 * part + 100):
+        problem = small_problem(seed)
+        assert_counts(rank(*problem, block=seed % 31 or None), problem, f"seed {seed}")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_change_nothing(threads):
+    problem, before = random_problem(6, 300, 700, 3, 256), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert_counts(rank(*problem), problem)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exact_scores_are_those_of_rational_numbers(kind):
+    queries, gallery, _ = adversarial_problem(kind, 3, 4, 9, 2)
+    sides = to_grid(queries, "query"), to_grid(gallery, "gallery")
+    rows = torch.arange(4).repeat_interleave(9), torch.arange(9).repeat(4)
+    fractions = [[[Fraction(x) for x in row] for row in side.tolist()] for side in sides]
+    expected = [sum(x * y for x, y in zip(q, g)) for q in fractions[0] for g in fractions[1]]
+    assert [Fraction(x) for x in exact_scores(*sides, *rows).tolist()] == expected
 
 
 def test_exact_scores_stay_at_the_embeddings():
@@ -92,40 +104,32 @@ def test_exact_scores_stay_at_the_embeddings():
 
 
 @pytest.mark.parametrize("problem", PROBLEMS.values(), ids=PROBLEMS)
-def test_every_precision_keeps_its_bound(problem, in_bytes):
-    exact = torch.from_numpy(exact_matrix(*problem[:2]))
-    for screen in screens(prepare(problem[0], "query"), prepare(problem[1], "gallery"), len(problem[1])):
-        products = screen.products(0, torch.empty(exact.numel(), dtype=torch.float64))
-        assert ((products * screen.unit - exact).abs() <= screen.bound).all(), screen.dtype
+def test_float32_products_keep_their_bound(problem):
+    with on_grid(*problem[:2]) as (queries, gallery, bounds):
+        exact = torch.from_numpy(exact_matrix(*problem[:2]))
+        assert ((queries @ gallery.T - exact).abs() <= bounds).all()
 
 
-def test_outliers_in_one_item_leave_the_bound_of_bytes_true(monkeypatch):
-    monkeypatch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if AVX2 else 2**62)
+def test_outliers_in_one_item_leave_the_bound_true():
     queries, gallery, _ = random_problem(5, 40, 60, 3, 64)
     gallery[3, 7], queries[5, 7] = 1e4, -1e4
-    exact = torch.from_numpy(exact_matrix(queries, gallery))
-    screen = screens(prepare(queries, "query"), prepare(gallery, "gallery"), len(gallery))[0]
-    products = screen.products(0, torch.empty(exact.numel(), dtype=torch.float64))
-    assert ((products * screen.unit - exact).abs() <= screen.bound).all()
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_the_largest_bytes_add_up_exactly(sign, monkeypatch):
-    """Without VNNI instructions pairs of products are added in 16 bits, which saturate."""
-    monkeypatch.setattr(screening, "SMALLEST_FOR_BYTES", 0 if AVX2 else 2**62)
-    queries, gallery = torch.ones(3, 64), sign * torch.ones(64, 64)
-    gallery[0] = -gallery[0]
-    screen = screens(prepare(queries, "query"), prepare(gallery, "gallery"), 64)[0]
-    products = screen.products(0, torch.empty(3 * 64, dtype=torch.float64)) * screen.unit
-    assert screen.in_bytes == AVX2
-    torch.testing.assert_close(products, (queries @ gallery.T).double(), rtol=0, atol=1e-5)
+    with on_grid(queries, gallery) as (q, g, bounds):
+        exact = torch.from_numpy(exact_matrix(queries, gallery))
+        assert ((q @ g.T - exact).abs() <= bounds).all()
 
 
 def test_reduced_precision_products_are_refused(monkeypatch):
-    multiply = screening._multiply
-    monkeypatch.setattr(screening, "_multiply", lambda g, q, out: multiply(g.bfloat16().float(), q, out))
+    """As TF32 would, if something outside forced it: 8 bits of every float32 factor."""
+
+    def reduced(a, b):
+        return torch.mm(*(x if x.dtype == torch.float64 else x.bfloat16().float() for x in (a, b)))
+
+    queries, gallery, relevance = random_problem(0, 5, 50, 3, 64)
+    monkeypatch.setattr(torch.Tensor, "__matmul__", reduced)
     with pytest.raises(RuntimeError, match="less exact"):
-        rank(*random_problem(0, 5, 50, 3, 64))
+        rank(queries, gallery, relevance)
+    with pytest.raises(RuntimeError, match="less exact"):
+        nearest(queries, gallery, 3)
 
 
 def test_autocast_and_lowered_precision_change_nothing(monkeypatch):
@@ -133,9 +137,9 @@ def test_autocast_and_lowered_precision_change_nothing(monkeypatch):
     queries, gallery = queries.float(), gallery.float()
     plain = rank(queries, gallery, relevance)
     seen = []
-    counted = ranks_module._count_block
+    counted = ranking._count_block
     monkeypatch.setattr(
-        ranks_module,
+        ranking,
         "_count_block",
         lambda *a: (seen.append(torch.get_float32_matmul_precision()), counted(*a))[1],
     )

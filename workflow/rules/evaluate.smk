@@ -9,9 +9,8 @@ EVALUATION = [
         "retrieval/ranks",
         "retrieval/relevance",
         "retrieval/statistics",
-        "retrieval/counting",
+        "retrieval/exact",
     ),
-    *("retrieval/exact", "retrieval/screening"),
 ]
 
 

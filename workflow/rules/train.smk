@@ -38,12 +38,7 @@ TRAINING = [
     *(
         "models/attention",
         "models/pooling",
-        "retrieval/evaluate",
-        "retrieval/ranks",
-        "retrieval/relevance",
-        "retrieval/counting",
-        "retrieval/exact",
-        "retrieval/screening",
+        "training/validation",
     ),
 ]
 

@@ -96,16 +96,3 @@ def intervals(values: dict[str, np.ndarray]) -> dict[str, list[float]]:
             interval = bootstrap_interval(values[name], seed=RESAMPLING_SEED)
             found[name] = [interval.low, interval.high]
     return found
-
-
-def mean_recall(galleries: dict[str, dict[str, Gallery]]) -> float:
-    """Mean of hit@1, hit@5 and hit@10 over all trained directions: what the best epoch is chosen by."""
-    ks = (1, 5, 10)
-    means = []
-    for a, b, emergent in directions(galleries).values():
-        if emergent:
-            continue
-        ranks = rank(a.embeddings, b.embeddings, relevance_from_labels(a.labels, b.labels))
-        values = metrics(ranks, ks)
-        means += [np.nanmean(values[f"hit@{k}"]) for k in ks]
-    return float(np.mean(means))

@@ -61,7 +61,7 @@ def metrics(ranks: Ranks, ks: Sequence[int] = (1, 5, 10)) -> dict[str, Floats]:
     """Every metric of every query; the module's docstring defines them.
 
     Args:
-        ranks: from `ranking.rank`.
+        ranks: from `ranks.rank`.
         ks: cut-offs K. A K above the gallery's size is allowed and named by `conditions`.
 
     Returns:

@@ -1,6 +1,5 @@
-"""The best-scoring gallery items of every query, exact and blockwise."""
+"""The best-scoring gallery items of every query."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +7,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crossmodal_peft.retrieval.exact import exact_scores, full_float32, listed, prepare_both, reached
-from crossmodal_peft.retrieval.screening import Screen, screens
+from crossmodal_peft.retrieval.exact import exact_scores, on_grid, refuse_inexact
 
-# Scores in a tile: wide tiles, because selecting the best k of a row has a cost per row.
-CPU_TILE, GPU_TILE = 2**19, 2**27
-CPU_TILE_WIDTH, GPU_TILE_WIDTH = 2**12, 2**16
-# With more candidates than this per wanted item a tile is left to a higher precision.
+# Scores in a tile, and its width: wide tiles, because selecting the best of a row has a cost per row.
+CPU_TILE, GPU_TILE = (2**20, 2**12), (2**27, 2**16)
+# The k-th best maximum of 16 k groups of items is nearly the k-th best item.
+GROUPS_PER_ITEM = 16
+# With more candidates than this per wanted item float32 cannot tell the best of a tile.
 CROWDED = 8
 
 
@@ -31,92 +30,70 @@ class Nearest:
     scores: NDArray[np.float64]
 
 
-def nearest(
-    queries: Tensor,
-    gallery: Tensor,
-    k: int,
-    *,
-    block: int | None = None,
-    query_ids: Sequence | None = None,
-    gallery_ids: Sequence | None = None,
-) -> Nearest:
-    """Find the k gallery items with the highest inner product for every query.
+def nearest(queries: Tensor, gallery: Tensor, k: int, *, block: int | None = None) -> Nearest:
+    """Find the k items with the highest inner product among the gallery (items, d), for queries (queries, d).
 
-    The result is that of exact scores (see `scoring`) and the same for every block size.
-
-    Args:
-        queries: (queries, d) embeddings.
-        gallery: (gallery, d) embeddings.
-        k: items wanted per query.
-        block: queries and gallery items in a tile; chosen for the cache where absent.
-        query_ids, gallery_ids: names of the items for error messages.
+    The result is that of exact scores (see `exact`), whatever the `block` of queries and items in a tile.
 
     Raises:
-        ValueError: dimensions that differ, k below 1, or an embedding that is NaN, infinite or zero.
+        ValueError: k below 1, sides of different width, or an embedding that is NaN, infinite or zero.
+        RuntimeError: the float32 products of this device are less exact than IEEE arithmetic allows.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    size, width = (CPU_TILE, CPU_TILE_WIDTH) if queries.device.type == "cpu" else (GPU_TILE, GPU_TILE_WIDTH)
-    height, width = (block, block) if block else (max(size // min(width, len(gallery)), 1), width)
-    with full_float32(queries.device):
-        q, g = prepare_both(queries, gallery, query_ids, gallery_ids)
-        precisions, found = screens(q, g, width), []
-        for rows in torch.arange(len(q.grid), device=queries.device).split(height):
-            some = [screen.of(rows) for screen in precisions]
-            found.append(_nearest_of_block(some, (q.grid[rows], g.grid), k, width))
-        items, scores = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
+    size, width = CPU_TILE if queries.device.type == "cpu" else GPU_TILE
+    width = block or min(width, len(gallery))
+    with on_grid(queries, gallery) as (q, g, bounds):
+        parts = [x.split(block or max(size // width, 1)) for x in (q, bounds)]
+        found = [_nearest_of_block(some, g, bound, k, width) for some, bound in zip(*parts)]
+    items, scores = (torch.cat(blocks).cpu().numpy() for blocks in zip(*found))
     return Nearest(items, scores)
 
 
 def _nearest_of_block(
-    screens: list[Screen], grids: tuple[Tensor, Tensor], k: int, width: int
+    queries: Tensor, gallery: Tensor, bounds: Tensor, k: int, width: int
 ) -> tuple[Tensor, Tensor]:
     """(rows, k) each: the best items and exact scores of a block of queries in the whole gallery."""
-    queries, gallery = grids
-    width = min(width, len(gallery))
-    buffer = torch.empty(len(queries) * width, dtype=torch.float64, device=queries.device)
-    items = torch.full((len(queries), k), -1, dtype=torch.int64, device=queries.device)
-    best = items, torch.full((len(queries), k), -torch.inf, dtype=torch.float64, device=queries.device)
-    screen, *finer = screens
-    for tile, first in enumerate(range(0, len(gallery), width)):
-        mask = _may_be_nearest(screen, screen.products(tile, buffer), best[1][:, -1:], k)
-        while finer and torch.count_nonzero(mask) > CROWDED * len(queries) * k:
-            screen, *finer = finer
-            mask = _may_be_nearest(screen, screen.products(tile, buffer), best[1][:, -1:], k)
-        row, column = listed(mask)
-        scores = exact_scores(queries, gallery[first : first + width], row, column)
-        # Gallery rows ascend, so an equal score in a later tile stands behind the k-th.
-        better = scores > best[1][row, -1]
-        best = _merge(best, row[better], column[better] + first, scores[better])
-    return best
+    # The k highest maxima of groups so far: the k-th best product is no lower than the last.
+    highest = torch.full((len(queries), k), -torch.inf, device=queries.device)
+    found = []
+    for first, tile in zip(range(0, len(gallery), width), gallery.split(width)):
+        products = queries @ tile.T
+        highest = torch.cat([highest, _group_maxima(products, k)], dim=1).topk(k).values
+        row, column = torch.nonzero(products >= (highest[:, -1:] - 2 * bounds).float(), as_tuple=True)
+        if len(row) > CROWDED * highest.numel():
+            row, column = _exact_best(queries.double() @ tile.double().T, k)
+        found.append((row, column + first, products[row, column]))
+    row, item, product = (torch.cat(parts) for parts in zip(*found))
+    best = torch.nonzero(product >= (highest[:, -1:] - 2 * bounds).float()[row, 0])[:, 0]
+    row, item, product = row[best], item[best], product[best]
+    score = exact_scores(queries, gallery, row, item)
+    refuse_inexact(product, score, bounds[row, 0])
+    return _best_of_rows(row, item, score, (len(queries), k))
 
 
-def _may_be_nearest(screen: Screen, products: Tensor, kth: Tensor, k: int) -> Tensor:
-    """Which products of a tile (rows, columns) may be among the k best.
-
-    `kth`: (rows, 1) exact k-th best scores so far, -inf while there are fewer. Only where it lets too many
-    pass, the k-th best of the tile itself is looked for: an item certainly below that is no candidate either.
-    """
-    mask = reached(products, screen.limits(kth)[0][:, :1])
-    if products.shape[1] < k or torch.count_nonzero(mask) <= CROWDED * len(products) * k:
-        return mask
-    own = torch.topk(products, k, dim=1).values[:, -1:]
-    mask &= reached(products, screen.limits(own * screen.unit - screen.bound)[0][:, :1])
-    if screen.dtype == torch.float64:
-        # Exact scores level with the k-th: those of this tile after the first k come too late.
-        level = products == own
-        mask &= (products > kth) & ~(level & (level.cumsum(dim=1, dtype=torch.int32) > k))
-    return mask
+def _best_of_rows(row: Tensor, item: Tensor, score: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """(rows, k) each, items and scores: the best of every row; of equal ones those that come first."""
+    order = torch.argsort(score, descending=True, stable=True)
+    order = order[torch.argsort(row[order], stable=True)]
+    place = torch.arange(len(row), device=row.device) - torch.searchsorted(row[order], row[order])
+    order, place = order[place < shape[1]], place[place < shape[1]]
+    items, scores = row.new_full(shape, -1), score.new_full(shape, -torch.inf)
+    items[row[order], place], scores[row[order], place] = item[order], score[order]
+    return items, scores
 
 
-def _merge(best: tuple[Tensor, Tensor], row: Tensor, item: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
-    """Keep the best k per row of the old ones and of candidates listed by row and ascending item."""
-    height, k = best[0].shape
-    rows = torch.cat([torch.arange(height, device=row.device).repeat_interleave(k), row])
-    items, scores = torch.cat([best[0].flatten(), item]), torch.cat([best[1].flatten(), score])
-    # Two stable sorts order by row and then by score; equal scores keep their order, which is by item.
-    order = torch.sort(scores, descending=True, stable=True).indices
-    order = order[torch.sort(rows[order], stable=True).indices]
-    starts = torch.searchsorted(rows[order], torch.arange(height, device=row.device))
-    chosen = order[starts[:, None] + torch.arange(k, device=row.device)]
-    return items[chosen], scores[chosen]
+def _group_maxima(products: Tensor, k: int) -> Tensor:
+    """(rows, groups) the highest product of every group of columns, so that k maxima are of k items."""
+    columns = products.shape[1]
+    groups = min(columns, max(GROUPS_PER_ITEM * k, columns // GROUPS_PER_ITEM))
+    return products[:, : columns // groups * groups].unflatten(1, (-1, groups)).amax(dim=1)
+
+
+def _exact_best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Row and column of the k best of every row of exact scores; of equal ones those that come first."""
+    kth = scores.topk(min(k, scores.shape[1])).values[:, -1:]
+    above, level = scores > kth, scores == kth
+    first = level.cumsum(dim=1, dtype=torch.int32) <= k - above.sum(dim=1, keepdim=True)
+    row, column = torch.nonzero(above | (level & first), as_tuple=True)
+    return row, column

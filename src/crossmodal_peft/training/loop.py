@@ -14,7 +14,6 @@ from torch import Tensor
 from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.data.arrays import Activations, Examples, in_turn, select_each
 from crossmodal_peft.models.dual_encoder import DualEncoder
-from crossmodal_peft.retrieval.evaluate import mean_recall
 from crossmodal_peft.training import distributed
 from crossmodal_peft.training.checkpointing import Checkpointer
 from crossmodal_peft.training.embed import embed_split
@@ -23,6 +22,7 @@ from crossmodal_peft.training.optimizer import make_optimizer, make_schedule
 from crossmodal_peft.training.progress import Lines, Logger, StepReport
 from crossmodal_peft.training.state import Run
 from crossmodal_peft.training.step import train_step
+from crossmodal_peft.training.validation import mean_recall
 
 
 @dataclass(frozen=True)
