@@ -125,8 +125,8 @@ def test_a_state_that_finds_no_room_leaves_the_one_before(written, half_done):
 def test_a_state_whose_weights_are_no_numbers_is_not_written(inputs):
     steps = Steps(inputs, make_cell("full"))
     with torch.no_grad():
-        steps.run.model.logit_scale.fill_(float("inf"))
-    with pytest.raises(FloatingPointError, match="logit_scale is no number after step 0"):
+        steps.run.criterion.logit_scale.fill_(float("inf"))
+    with pytest.raises(FloatingPointError, match="loss.logit_scale is no number after step 0"):
         capture(steps.run)
 
 
@@ -151,7 +151,7 @@ def test_a_loss_that_is_no_number_names_step_items_and_rate_and_keeps_the_last_g
         def step(self, moment: Any) -> None:
             if moment.total == 7:
                 with torch.no_grad():
-                    model.logit_scale.fill_(float("nan"))
+                    model.towers["text"].projection.weight.fill_(float("nan"))
 
         def epoch(self, moment: Any) -> None: ...
 
