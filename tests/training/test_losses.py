@@ -4,12 +4,17 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import yaml
+from safetensors.torch import load_file
 from tiny import ENCODERS, SIZE
+from tiny_cell import ITEMS, command, ended, fork, make_cell, make_inputs, paths_in
 from torch.nn import functional as F
 from transformers import SiglipConfig, SiglipModel
 
+from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.plugins import module, names
 from crossmodal_peft.config.schema import LossSettings
 from crossmodal_peft.contracts import losses as contract
@@ -179,3 +184,27 @@ def test_a_loss_needs_to_learn_nothing():
     assert not list(criterion.parameters())
     a, b = unit(4, 8), unit(4, 8, seed=1)
     torch.testing.assert_close(criterion({"a": a, "b": b}, torch.arange(4)), F.mse_loss(a, b))
+
+
+def test_siglip_learns_through_the_command_line_what_caption_and_picture_share(tmp_path):
+    layout = Layout.of(paths_in(tmp_path))
+    make_inputs(layout)
+    classes, folder = np.arange(ITEMS) % 5, layout.manifest("tiny").parent
+    noise = np.random.default_rng(1).integers(0, 20, (ITEMS, 3, 28, 28))
+    np.save(folder / "text.npy", np.repeat(2 + 9 * classes[:, None], 7, axis=1).astype(np.int32))
+    np.save(folder / "image.npy", (50 * classes[:, None, None, None] + noise).astype(np.uint8))
+    manifest = pd.read_parquet(layout.manifest("tiny"))
+    manifest["group"] = [f"caption {row % 5}" for row in manifest["row"]]
+    manifest.to_parquet(layout.manifest("tiny"))
+    cell = make_cell("full", loss={"kind": "siglip"}, epochs=10)
+    assert ended(fork(command(tmp_path, cell), tmp_path / "log")) == 0, (tmp_path / "log").read_text()
+    history = pd.read_csv(layout.run(cell.name) / "history.csv")
+    assert history.loss.iloc[-1] < 0.5 * history.loss.iloc[0]
+    # Two of the ten validation items match: by chance, hit@1 is 1/5, hit@5 is 7/9, hit@10 is 1.
+    chance = (1 / 5 + 7 / 9 + 1) / 3
+    assert history.validation_recall.iloc[-1] > chance + 0.2
+    weights = load_file(layout.checkpoint(cell.name) / "weights.safetensors")
+    for name, value in cell.train.loss.scalars.items():
+        assert weights[f"loss.{name}"] != torch.tensor(value)
+    counts = yaml.safe_load((layout.checkpoint(cell.name) / "cell.json").read_text())["parameters"]
+    assert counts["projections"] == 8 * 32 + 8 * 64 + 2

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, FiniteFloat, PositiveFloat
 
 from crossmodal_peft.config.schema import LossSettings
 
@@ -16,7 +16,7 @@ class Settings(LossSettings):
 
     kind: Literal["siglip"]
     scale: PositiveFloat = Field(10.0, description="What similarities are multiplied by, at the start.")
-    bias: float = Field(
+    bias: FiniteFloat = Field(
         -10.0, description="Added to the logits, at the start; so low because most pairs do not match."
     )
 
