@@ -30,12 +30,12 @@ class Tower(nn.Module):
 
 
 class DualEncoder(nn.Module):
-    """All model of a cell."""
+    """The towers of a cell."""
 
-    def __init__(self, model: dict[Modality, Tower]):
+    def __init__(self, towers: dict[Modality, Tower]):
         super().__init__()
-        self.towers = nn.ModuleDict({str(modality): tower for modality, tower in model.items()})
-        self.encoders = [tower.encoder for tower in model.values()]
+        self.towers = nn.ModuleDict({str(modality): tower for modality, tower in towers.items()})
+        self.encoders = [tower.encoder for tower in towers.values()]
 
     @property
     def device(self) -> torch.device:
@@ -104,11 +104,11 @@ def build_model(
     """
     attach = plugins.module("methods", tuning.kind).attach
     encoders = {modality: load(modality) for modality in modalities}
-    model = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}
+    towers = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}
     for modality, encoder in encoders.items():
         if tuning.cut(modality) != "pooled":
             attach(encoder, adapted_layers(tuning, modality, encoder.depth), tuning.of(modality))
-    return DualEncoder(model)
+    return DualEncoder(towers)
 
 
 def configure(model: DualEncoder, settings: Train) -> None:
