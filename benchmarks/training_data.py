@@ -64,7 +64,7 @@ def prepare_job(settings: Settings, folder: Path, steps: int) -> dict:
         "max_tokens": text.max_tokens,
         "batch_size": BATCH,
         "width": settings.train.projection_dim,
-        "logit_scale": float(-np.log(settings.train.temperature)),
+        "logit_scale": settings.train.loss.scalars["logit_scale"],
         "learning_rate": cell_of(settings, DATASET, "full", 0).tuning.learning_rate,
         "csv": str(folder / "pairs.csv"),
         "projections": str(folder / "projections.safetensors"),

@@ -21,9 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from crossmodal_peft.config.settings import Settings
 from crossmodal_peft.models.dual_encoder import DualEncoder, build_model
 from crossmodal_peft.models.encoder import build_encoder
+from crossmodal_peft.training.contrastive import make_loss
 from crossmodal_peft.training.hardware import peak_memory
-from crossmodal_peft.training.losses import contrastive_loss
-from crossmodal_peft.training.optimizer import make_optimizer
+from crossmodal_peft.training.optimizer import make_optimizer, trained_parameters
 
 TEXT_TOKENS = 32
 AUDIO_SHAPE, VOCABULARY = (1024, 128), 1000
@@ -43,12 +43,12 @@ def model_of(settings: Settings, method: str, everywhere: bool, device: torch.de
 
     train, modalities = settings.train, list(settings.paper_scale)
     with device:
-        return build_model(load, tuning, modalities, train.projection_dim, train.temperature)
+        return build_model(load, tuning, modalities, train.projection_dim)
 
 
 def inputs_at(model: DualEncoder, modality: str, batch: int) -> tuple[Tensor, Tensor | None]:
     """Random inputs at the tower's cut, on its device."""
-    tower, device = model.towers[modality], model.logit_scale.device
+    tower, device = model.towers[modality], model.device
     lengths = torch.full((batch,), TEXT_TOKENS, device=device) if modality == "text" else None
     raw = {
         "text": lambda: torch.randint(5, VOCABULARY, (batch, TEXT_TOKENS), device=device),
@@ -69,7 +69,9 @@ def measure(
     """Samples a second, peak memory in bytes and operations a sample of the training step."""
     device = torch.device(arguments.device)
     model = model_of(settings, method, everywhere, device).train()
-    optimizer = make_optimizer(model, settings.methods[method].learning_rate, settings.train)
+    criterion = make_loss(settings.train.loss).to(device)
+    parameters = trained_parameters(model, criterion)
+    optimizer = make_optimizer(parameters, settings.methods[method].learning_rate, settings.train)
     batch = {m: inputs_at(model, m, arguments.batch) for m in settings.paper_scale}
     labels = torch.arange(arguments.batch, device=device)
 
@@ -77,8 +79,8 @@ def measure(
         with torch.autocast(device.type, torch.bfloat16):
             embeddings = {m: model.embed(m, *inputs) for m, inputs in batch.items()}
         optimizer.zero_grad(set_to_none=True)
-        contrastive_loss(embeddings, labels, model.scale).backward()
-        torch.nn.utils.clip_grad_norm_(model.trained().values(), settings.train.max_grad_norm)
+        criterion(embeddings, labels).backward()
+        torch.nn.utils.clip_grad_norm_(parameters.values(), settings.train.max_grad_norm)
         optimizer.step()
 
     with FlopCounterMode(display=False) as counter:

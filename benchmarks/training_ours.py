@@ -18,8 +18,8 @@ from crossmodal_peft.data.arrays import select_each
 from crossmodal_peft.models.checkpoint import load_model
 from crossmodal_peft.stages.data import compute_activations, prepare_dataset
 from crossmodal_peft.training import hardware
-from crossmodal_peft.training.losses import contrastive_loss
-from crossmodal_peft.training.optimizer import make_optimizer
+from crossmodal_peft.training.contrastive import make_loss
+from crossmodal_peft.training.optimizer import make_optimizer, trained_parameters
 from crossmodal_peft.training.trained import open_data
 
 EPOCHS = 1000  # What the training is told; nobody runs so many.
@@ -57,6 +57,7 @@ class Loop:
         self.precision = hardware.resolve_precision(cell.train.precision, device)
         kernel = hardware.resolve_kernel(cell.train.attn_implementation, device, self.precision)
         self.model = load_model(cell, layout.folders(cell.encoder_names), kernel).to(device)
+        self.criterion = make_loss(cell.train.loss).to(device)
 
     @property
     def items(self) -> int:
@@ -105,14 +106,15 @@ class Loop:
 
     def loss(self, inputs: dict, labels: Tensor) -> Tensor:
         """The loss of a batch."""
-        device = self.model.logit_scale.device
+        device = self.model.device
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
             embeddings = {m: self.model.embed(m, *values) for m, values in inputs.items()}
-        return contrastive_loss(embeddings, labels.to(device), self.model.scale)
+        return self.criterion(embeddings, labels)
 
     def floor(self) -> Callable[[list[tuple[dict, Tensor]]], None]:
         """A bare loop: forward, loss, backward and the optimiser's step over batches, and nothing else."""
-        optimizer = make_optimizer(self.model, self.cell.tuning.learning_rate, self.cell.train)
+        parameters = trained_parameters(self.model, self.criterion)
+        optimizer = make_optimizer(parameters, self.cell.tuning.learning_rate, self.cell.train)
 
         def run(batches: list[tuple[dict, Tensor]]) -> None:
             self.model.train()

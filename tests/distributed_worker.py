@@ -13,11 +13,12 @@ from crossmodal_peft.training import distributed
 Inputs = tuple[Tensor, Tensor | None]
 
 CASES = [
-    (name, trio, micro_batch)
+    (name, trio, micro_batch, "infonce")
     for trio in (("bert", "dinov2", "whisper"), ("roberta", "vit", "ast"))
     for name in ("full", "lora", "adalora", "prefix-mlp", "frozen")
     for micro_batch in (None, 2)
 ]
+CASES += [("lora", ("bert", "dinov2", "whisper"), micro_batch, "siglip") for micro_batch in (None, 2)]
 
 
 def rows(inputs: Inputs, part: slice) -> Inputs:
@@ -27,18 +28,25 @@ def rows(inputs: Inputs, part: slice) -> Inputs:
 
 def save_gradients(folder: Path) -> None:
     """This process's loss and gradients of every case, of a batch of 7 items: shares of 3 and 4."""
-    from tiny import batch_of, method, trio_of  # Not above: who only dies needs no encoders.
+    from tiny import (
+        batch_of,
+        gradients_of,
+        loss_of,
+        method,
+        trio_of,
+    )  # Not above: who only dies needs no encoders.
 
+    from crossmodal_peft.training.optimizer import trained_parameters
     from crossmodal_peft.training.step import add_gradients
 
     results = []
-    for name, trio, micro_batch in CASES:
-        model = trio_of(method(name), trio)
+    for name, trio, micro_batch, loss_kind in CASES:
+        model, criterion = trio_of(method(name), trio), loss_of(loss_kind)
         batch, labels = batch_of(trio)
         share = {m: rows(inputs, distributed.share(len(labels))) for m, inputs in batch.items()}
-        parameters = list(model.trained().values())
-        loss = add_gradients(model, parameters, share, labels, micro_batch, torch.float32)
-        results.append((loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}))
+        parameters = list(trained_parameters(model, criterion).values())
+        loss = add_gradients(model, criterion, parameters, share, labels, micro_batch, torch.float32)
+        results.append((loss, gradients_of(model, criterion)))
     torch.save(results, folder / f"{os.environ['RANK']}.pt")
 
 

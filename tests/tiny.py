@@ -8,11 +8,11 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from crossmodal_peft.config.schema import MethodSettings
-from crossmodal_peft.config.settings import Settings
+from crossmodal_peft.config.settings import Settings, Train
 from crossmodal_peft.models.attention import Kernel
 from crossmodal_peft.models.dual_encoder import DualEncoder, build_model
 from crossmodal_peft.models.encoder import Encoder, build_encoder
-from crossmodal_peft.training.losses import contrastive_loss
+from crossmodal_peft.training.contrastive import ContrastiveLoss, make_loss
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)  # As in training: what has no such kernel raises.
@@ -136,7 +136,7 @@ def model_of(model_type: str, tuning: MethodSettings, seed: int = 1, kernel: Ker
         torch.manual_seed(seed)
         return encoder
 
-    return build_model(load, tuning, [ENCODERS[model_type][2]], width=8, temperature=0.07).eval()
+    return build_model(load, tuning, [ENCODERS[model_type][2]], width=8).eval()
 
 
 def inputs_of(model_type: str, batch: int = 3) -> tuple[Tensor, Tensor | None]:
@@ -165,7 +165,7 @@ def trio_of(tuning: MethodSettings, model_types: Sequence[str], kernel: Kernel =
     """A tower of each model type, in training mode, that takes prepared inputs; no trained weight is zero."""
     encoders = {ENCODERS[model_type][2]: encoder_of(model_type, kernel) for model_type in model_types}
     torch.manual_seed(1)
-    model = build_model(encoders.__getitem__, tuning, list(encoders), width=8, temperature=0.5)
+    model = build_model(encoders.__getitem__, tuning, list(encoders), width=8)
     for tower in model.towers.values():
         tower.cut = "input"
     with torch.no_grad():
@@ -180,14 +180,35 @@ def batch_of(model_types: Sequence[str]) -> tuple[dict[str, tuple[Tensor, Tensor
     return inputs, torch.tensor([0, 1, 2, 3, 1, 4, 5])
 
 
+def loss_of(kind: str) -> ContrastiveLoss:
+    """A loss whose scalars have moved away from where they start."""
+    settings: Any = Train(epochs=1, batch_size=1, projection_learning_rate=1, loss={"kind": kind}).loss
+    criterion = make_loss(settings)
+    with torch.no_grad():
+        for scalar in criterion.parameters():
+            scalar.mul_(0.3)
+    return criterion
+
+
+def gradients_of(model: DualEncoder, criterion: ContrastiveLoss) -> dict[str, Tensor]:
+    """The gradients that are there, by name."""
+    named = {**dict(model.named_parameters()), **{f"loss.{n}": p for n, p in criterion.named_parameters()}}
+    return {name: p.grad for name, p in named.items() if p.grad is not None}
+
+
 def plain_gradients(
-    model: DualEncoder, batch: dict[str, tuple[Tensor, Tensor | None]], labels: Tensor
+    model: DualEncoder,
+    criterion: ContrastiveLoss,
+    batch: dict[str, tuple[Tensor, Tensor | None]],
+    labels: Tensor,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss and gradients by name of one forward and one backward pass over the whole batch."""
-    model.zero_grad()
+    for module in (model, criterion):
+        module.zero_grad()
     embeddings = {modality: model.embed(modality, *inputs) for modality, inputs in batch.items()}
-    loss = contrastive_loss(embeddings, labels, model.scale)
+    loss = criterion(embeddings, labels)
     (loss + model.penalty()).backward()
-    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
+    gradients = gradients_of(model, criterion)
+    for module in (model, criterion):
+        module.zero_grad()
     return loss.detach(), gradients

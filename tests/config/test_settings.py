@@ -36,6 +36,9 @@ MISTAKES = [
     ("methods.lora.kind", "loar", ["methods.lora.kind", "'loar'", "adapter", "peft_library"]),
     ("methods.full.learning_rate", -1, ["methods.full.learning_rate", "-1", "greater than 0"]),
     ("methods.lora.layers", {"last": 0}, ["methods.lora.layers", "'last': 0", "all"]),
+    ("train.loss.kind", "info_nce", ["train.loss.kind", "'info_nce'", "'infonce', 'siglip'"]),
+    ("train.loss.temperatur", 0.1, ["train.loss.temperatur", "unknown key", "did you mean 'temperature'"]),
+    ("train.loss.temperature", 0, ["train.loss.temperature: 0", "greater than 0"]),
     ("train.epochs", "many", ["train.epochs", "'many'", "integer"]),
     ("datasets.stamps-image.encoders.image", "minilm-l6", ["datasets.stamps-image.encoders.image", "text"]),
     (
@@ -104,7 +107,10 @@ def test_every_new_name_is_a_key(key):
     models = {
         "live": [Settings, Settings.model_fields["logging"].annotation],
         "methods": [plugins.module("methods", "peft_library").Settings],
-        "train": [Settings.model_fields["train"].annotation],
+        "train": [
+            Settings.model_fields["train"].annotation,
+            plugins.module("losses", "infonce").Settings,
+        ],
     }
     assert any(name in model.model_fields for model in models[section])
 
@@ -145,6 +151,19 @@ def test_the_settings_load_no_torch():
     modules = "crossmodal_peft.config.validation, crossmodal_peft.config.paths"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_loss_is_infonce_unless_the_settings_say_otherwise():
+    config = copy.deepcopy(CONFIG)
+    del config["train"]["loss"]
+    assert check(config).train.loss == load(REPOSITORY / "params.yaml").train.loss
+    assert check(config).train.loss.kind == "infonce" and check(config).train.loss.temperature == 0.07
+    assert check(changed("train.loss", {"kind": "siglip"})).train.loss.bias == -10
+
+
+def test_a_key_of_one_loss_is_refused_for_another():
+    with pytest.raises(ValueError, match=r"train\.loss\.temperature: unknown key"):
+        check(changed("train.loss", {"kind": "siglip", "temperature": 0.07}))
 
 
 def test_a_cell_depends_on_its_own_method_and_dataset_only():

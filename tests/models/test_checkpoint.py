@@ -23,6 +23,7 @@ LIBRARY = [name for name in METHODS if METHODS[name]["kind"] == "peft_library"]
 MERGED = [*LIBRARY, "frozen", "full", "bitfit", "layernorm"]
 # text: family bert, image: family vit
 MODELS = {"text": "bert", "image": "vit"}
+PROJECTION = "towers.text.projection.weight"
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +119,9 @@ def change_cell_file(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda tensors: tensors.pop("logit_scale"), "1 missing, such as logit_scale"),
+        (lambda tensors: tensors.pop(PROJECTION), f"1 missing, such as {PROJECTION}"),
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "1 without a place .* such as extra"),
-        (lambda tensors: tensors.update(logit_scale=torch.zeros(2)), "1 of another shape"),
+        (lambda tensors: tensors.update({PROJECTION: torch.zeros(2)}), "1 of another shape"),
     ],
 )
 def test_a_missing_added_or_misshapen_tensor_is_refused(change, complaint, encoders, tmp_path):

@@ -43,7 +43,7 @@ FORMULAS = {
 def test_counts_follow_the_closed_formula(name):
     model = model_of("vit", method(name))
     model.fold()
-    counts = count_parameters(model)
+    counts = count_parameters(model, 1)
     assert counts["method"] == FORMULAS[name]
     assert counts["projections"] == 8 * W + 1
     assert counts["trainable"] == counts["method"] + counts["projections"]
@@ -60,7 +60,7 @@ def test_counts_follow_the_closed_formula(name):
 )
 def test_layers_of_unequal_width_take_modules_of_their_own(name, of_width):
     final = 2 * W if name == "layernorm" else 0
-    assert count_parameters(model_of("clap", method(name)))["method"] == of_width(16) + of_width(W) + final
+    assert count_parameters(model_of("clap", method(name)), 0)["method"] == of_width(16) + of_width(W) + final
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name]["kind"] == "peft_library"])
@@ -71,7 +71,7 @@ def test_counts_agree_with_the_peft_library(name, model_type):
     theirs, _ = get_peft_model(
         plain.model, configuration(plain, range(1, 3), settings)
     ).get_nb_trainable_parameters()
-    assert count_parameters(model_of(model_type, settings))["method"] == theirs
+    assert count_parameters(model_of(model_type, settings), 0)["method"] == theirs
 
 
 def paper_encoders() -> dict:
@@ -82,7 +82,7 @@ def paper_encoders() -> dict:
 def test_lora_at_the_papers_scale_is_2_51_million():
     block = library("LORA", ("query", "key", "value"), r=8)
     tuning = type(method("lora")).model_validate(block)
-    row = count_on_meta({"lora": tuning}, paper_encoders(), width=512).iloc[0]
+    row = count_on_meta({"lora": tuning}, paper_encoders(), width=512, scalars=1).iloc[0]
     assert row["method_parameters"] == 36 * 3 * 8 * (768 + 768)
     assert row["projection_parameters"] - 1 == 3 * 768 * 512
     assert round((row["trainable"] - 1) / 1e6, 2) == 2.51
@@ -95,4 +95,4 @@ def test_counting_without_weights_gives_what_real_encoders_give(name, model_type
     described = SimpleNamespace(family=family, pooling=pooling, architecture=architecture)
     model = model_of(model_type, method(name))
     model.fold()
-    assert count(method(name), {modality: described}, width=8) == count_parameters(model)
+    assert count(method(name), {modality: described}, width=8, scalars=1) == count_parameters(model, 1)

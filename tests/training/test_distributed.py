@@ -10,7 +10,7 @@ import pytest
 import torch
 from distributed_worker import CASES
 from safetensors.torch import load
-from tiny import batch_of, method, plain_gradients, trio_of
+from tiny import batch_of, loss_of, method, plain_gradients, trio_of
 from tiny_cell import command, ended, fork, make_cell, make_inputs, paths_in, results
 
 from crossmodal_peft.config.paths import Layout
@@ -29,8 +29,9 @@ def gradients(tmp_path_factory):
 
 @pytest.mark.parametrize("case", range(len(CASES)), ids=lambda case: "-".join(map(str, CASES[case])))
 def test_two_processes_have_the_loss_and_gradients_of_one_with_the_whole_batch(case, gradients):
-    name, trio, _ = CASES[case]
-    loss, expected = plain_gradients(trio_of(method(name), trio), *batch_of(trio))
+    name, trio, _, loss_kind = CASES[case]
+    loss, expected = plain_gradients(trio_of(method(name), trio), loss_of(loss_kind), *batch_of(trio))
+    assert "loss.logit_scale" in expected
     for found_loss, found in (of_process[case] for of_process in gradients):
         torch.testing.assert_close(found_loss, loss, atol=1e-6, rtol=1e-6)
         assert found.keys() == expected.keys()

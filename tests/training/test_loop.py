@@ -11,9 +11,10 @@ from crossmodal_peft.config.settings import Train
 from crossmodal_peft.data.arrays import Activations, select
 from crossmodal_peft.models.checkpoint import restore, save_weights
 from crossmodal_peft.models.dual_encoder import build_model, count_parameters
+from crossmodal_peft.training.contrastive import make_loss
 from crossmodal_peft.training.embed import embed_split
 from crossmodal_peft.training.loop import train
-from crossmodal_peft.training.optimizer import make_optimizer, warm_up_cosine
+from crossmodal_peft.training.optimizer import make_optimizer, trained_parameters, warm_up_cosine
 
 ITEMS = 24
 TUNINGS = {
@@ -62,7 +63,7 @@ def arrays() -> dict[str, dict[str, Activations]]:
 def build(cell: Cell, tiny_encoder):
     families = {"text": "bert", "image": "dinov2"}
     torch.manual_seed(cell.seed)
-    model = build_model(lambda m: tiny_encoder(families[m]), cell.tuning, list(families), 8, 0.07)
+    model = build_model(lambda m: tiny_encoder(families[m]), cell.tuning, list(families), 8)
     for tower in model.towers.values():
         tower.cut = "input"
     torch.manual_seed(cell.seed)
@@ -93,7 +94,7 @@ def test_training_changes_what_is_declared_and_nothing_else(method, tiny_encoder
     model, trained = fit(cell, tiny_encoder, manifest, arrays)
     changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert changed <= set(trained.weights)
-    assert "logit_scale" in changed
+    assert trained.weights["loss.logit_scale"] != torch.tensor(cell.train.loss.scalars["logit_scale"])
     assert any(".encoder." in name for name in changed) == (method != "frozen")
 
 
@@ -103,6 +104,7 @@ def test_the_loss_falls_and_the_best_epoch_is_kept(tiny_encoder, manifest, array
     assert trained.history.loss.iloc[-1] < trained.history.loss.iloc[0]
     assert trained.costs["validation_recall"] == trained.history.validation_recall.max()
     kept = {name: p.detach() for name, p in model.trained().items()}
+    assert trained.weights.keys() == kept.keys() | {"loss.logit_scale"}
     assert all(torch.equal(kept[name], trained.weights[name]) for name in kept)
 
 
@@ -110,7 +112,7 @@ def test_a_loss_that_is_no_number_stops_with_a_reason(tiny_encoder, manifest, ar
     cell = make_cell("full")
     model = build(cell, tiny_encoder)
     with torch.no_grad():
-        model.logit_scale.fill_(float("nan"))
+        model.towers["text"].projection.weight.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="random/full/0: the loss is nan in epoch 1"):
         train(model, cell, manifest, arrays, report=lambda line: None)
 
@@ -134,19 +136,23 @@ def test_weights_of_another_method_are_refused(tiny_encoder, manifest, arrays, t
         restore(build(make_cell("prefix"), tiny_encoder), tmp_path / "weights.safetensors")
 
 
-def test_biases_norms_and_temperature_have_no_weight_decay(tiny_encoder):
+def test_biases_norms_and_what_the_loss_learns_have_no_weight_decay(tiny_encoder):
     cell = make_cell("full")
-    model = build(cell, tiny_encoder)
-    optimizer = make_optimizer(model, 1e-3, cell.train)
-    names = {id(p): name for name, p in model.named_parameters()}
+    parameters = trained_parameters(build(cell, tiny_encoder), make_loss(cell.train.loss))
+    optimizer = make_optimizer(parameters, 1e-3, cell.train)
+    names = {id(p): name for name, p in parameters.items()}
     free = {
         names[id(p)]
         for group in optimizer.param_groups
         if group["weight_decay"] == 0
         for p in group["params"]
     }
-    assert {"logit_scale", "towers.text.encoder.model.embeddings.LayerNorm.weight"} <= free
+    assert {"loss.logit_scale", "towers.text.encoder.model.embeddings.LayerNorm.weight"} <= free
     assert not any(name.endswith("dense.weight") for name in free)
+    of_loss = next(
+        g for g in optimizer.param_groups if any(p is parameters["loss.logit_scale"] for p in g["params"])
+    )
+    assert of_loss["lr"] == cell.train.projection_learning_rate
 
 
 def test_the_schedule_rises_to_one_and_falls_to_zero():
@@ -167,6 +173,6 @@ def test_an_epoch_shows_every_item_at_most_once_and_another_order_each_time(mani
 
 def test_parameters_are_counted_once_each(tiny_encoder):
     model = build(make_cell("full"), tiny_encoder)
-    counts = count_parameters(model)
+    counts = count_parameters(model, scalars=1)
     assert counts["total"] == counts["trainable"] == counts["method"] + counts["projections"]
     assert counts["projections"] == 8 * 16 + 8 * 32 + 1

@@ -18,6 +18,7 @@ from tiny_cell import Steps, command, equal, make_cell, make_inputs, paths_in, r
 
 from crossmodal_peft.cli.errors import DATA
 from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.plugins import names
 from crossmodal_peft.models.checkpoint import load_model
 from crossmodal_peft.training import hardware
 from crossmodal_peft.training.checkpointing import STATE, Checkpointer, StateFolder, claimed
@@ -42,6 +43,19 @@ def test_every_method_goes_on_from_a_written_state_as_if_nothing_had_happened(me
     assert not trouble
     restore_run(again.run, state)
     assert equal(capture(again.go(12)), through)
+
+
+@pytest.mark.parametrize("loss", names("losses"))
+def test_what_a_loss_learns_is_kept_in_a_state(loss, inputs):
+    cell = make_cell("frozen", loss={"kind": loss}, epochs=3, activation_cache="off")
+    through = Steps(inputs, cell).go(12)
+    half = capture(Steps(inputs, cell).go(7))
+    for scalar in cell.train.loss.scalars:
+        assert {f"weights/loss.{scalar}", f"optimizer/exp_avg/loss.{scalar}"} <= half.tensors.keys()
+        assert f"loss.{scalar}" in half.best
+    again = Steps(inputs, cell)
+    restore_run(again.run, half)
+    assert equal(capture(again.go(12)), capture(through))
 
 
 def test_twenty_kills_at_random_moments_change_no_bit():
@@ -125,8 +139,8 @@ def test_a_state_that_finds_no_room_leaves_the_one_before(written, half_done):
 def test_a_state_whose_weights_are_no_numbers_is_not_written(inputs):
     steps = Steps(inputs, make_cell("full"))
     with torch.no_grad():
-        steps.run.model.logit_scale.fill_(float("inf"))
-    with pytest.raises(FloatingPointError, match="logit_scale is no number after step 0"):
+        steps.run.criterion.logit_scale.fill_(float("inf"))
+    with pytest.raises(FloatingPointError, match="loss.logit_scale is no number after step 0"):
         capture(steps.run)
 
 
@@ -151,7 +165,7 @@ def test_a_loss_that_is_no_number_names_step_items_and_rate_and_keeps_the_last_g
         def step(self, moment: Any) -> None:
             if moment.total == 7:
                 with torch.no_grad():
-                    model.logit_scale.fill_(float("nan"))
+                    model.towers["text"].projection.weight.fill_(float("nan"))
 
         def epoch(self, moment: Any) -> None: ...
 

@@ -5,21 +5,27 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import METHODS, batch_of, method, plain_gradients, trio_of
+from tiny import METHODS, batch_of, gradients_of, loss_of, method, plain_gradients, trio_of
 from torch import Tensor
 
+from crossmodal_peft.config.plugins import names
 from crossmodal_peft.models.dual_encoder import DualEncoder
 from crossmodal_peft.training import bucketing
+from crossmodal_peft.training.optimizer import trained_parameters
 from crossmodal_peft.training.step import add_gradients, embed
 
 TRIOS = [("bert", "dinov2", "whisper"), ("roberta", "vit", "ast")]
 EVERYWHERE = [(name, trio) for name in METHODS for trio in TRIOS]
 
 
-def gradients(model: DualEncoder, trio: tuple[str, ...], micro_batch: int | None = None) -> dict[str, Tensor]:
+def gradients(
+    model: DualEncoder, trio: tuple[str, ...], micro_batch: int | None = None, loss: str = "infonce"
+) -> dict[str, Tensor]:
     model.zero_grad()
-    add_gradients(model, list(model.trained().values()), *batch_of(trio), micro_batch, torch.float32)
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    criterion = loss_of(loss)
+    parameters = list(trained_parameters(model, criterion).values())
+    add_gradients(model, criterion, parameters, *batch_of(trio), micro_batch, torch.float32)
+    return gradients_of(model, criterion)
 
 
 def check_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
@@ -31,7 +37,7 @@ def check_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize(("name", "trio"), EVERYWHERE)
 def test_micro_batches_and_checkpointing_give_the_gradients_of_the_plain_step(name, trio):
     model = trio_of(method(name), trio)
-    _, expected = plain_gradients(model, *batch_of(trio))
+    _, expected = plain_gradients(model, loss_of("infonce"), *batch_of(trio))
     found = gradients(model, trio)
     if name != "adalora":  # Its penalty is added in another order.
         assert all(torch.equal(found[key], expected[key]) for key in expected)
@@ -41,6 +47,16 @@ def test_micro_batches_and_checkpointing_give_the_gradients_of_the_plain_step(na
         tower.encoder.checkpointing = True
     check_close(gradients(model, trio), expected)
     check_close(gradients(model, trio, 3), expected)
+
+
+@pytest.mark.parametrize("loss", names("losses"))
+@pytest.mark.parametrize("name", ["full", "lora"])
+def test_micro_batches_give_the_gradients_of_the_plain_step_with_every_loss(name, loss):
+    model = trio_of(method(name), TRIOS[0])
+    _, expected = plain_gradients(model, loss_of(loss), *batch_of(TRIOS[0]))
+    assert {f"loss.{scalar}" for scalar, _ in loss_of(loss).named_parameters()} <= expected.keys()
+    for micro_batch in (None, 1, 3):
+        check_close(gradients(model, TRIOS[0], micro_batch, loss), expected)
 
 
 @pytest.mark.parametrize("name", ["full", "lora", "prefix", "houlsby"])
@@ -90,10 +106,13 @@ def test_micro_batches_are_embedded_again_with_the_same_dropout(monkeypatch):
 
 def test_micro_batches_work_in_half_precision():
     model = trio_of(method("full"), TRIOS[0])
-    _, expected = plain_gradients(model, *batch_of(TRIOS[0]))
-    add_gradients(model, list(model.trained().values()), *batch_of(TRIOS[0]), 1, torch.bfloat16)
+    criterion = loss_of("infonce")
+    _, expected = plain_gradients(model, criterion, *batch_of(TRIOS[0]))
+    parameters = list(trained_parameters(model, criterion).values())
+    add_gradients(model, criterion, parameters, *batch_of(TRIOS[0]), 1, torch.bfloat16)
+    found = gradients_of(model, criterion)
     for name, gradient in expected.items():
-        assert (model.get_parameter(name).grad - gradient).norm() < 0.2 * gradient.norm() + 1e-3
+        assert (found[name] - gradient).norm() < 0.2 * gradient.norm() + 1e-3
 
 
 def test_texts_are_padded_to_the_longest_of_their_micro_batch():

@@ -192,7 +192,7 @@ def test_merged_encoders_retrieve_as_the_trained_cell_does(smoke, tmp_path):
     inputs = open_arrays({cell.dataset: paths}, manifest, dict.fromkeys(paths, "input"))
     plain = build_model(
         lambda m: load_encoder(tmp_path / m, cell.encoders[m].family, cell.encoders[m].pooling, "eager"),
-        Frozen(kind="frozen"), list(cell.encoders), cell.train.projection_dim, 1.0,
+        Frozen(kind="frozen"), list(cell.encoders), cell.train.projection_dim,
     )  # fmt: skip
     plain.load_state_dict(projections, strict=False)
     results = []

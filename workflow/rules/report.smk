@@ -76,6 +76,7 @@ rule count_at_paper_scale:
                     for m, name in SETTINGS.paper_scale.items()
                 },
                 "width": SETTINGS.train.projection_dim,
+                "scalars": len(SETTINGS.train.loss.scalars),
             }
         ),
     message:

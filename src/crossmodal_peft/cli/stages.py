@@ -113,9 +113,8 @@ def count(settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
     from crossmodal_peft.models.budget import count_on_meta
 
     content = json.loads(settings)
-    table = count_on_meta(
-        _field("methods", content["methods"]), _field("encoders", content["encoders"]), content["width"]
-    )
+    methods, encoders = _field("methods", content["methods"]), _field("encoders", content["encoders"])
+    table = count_on_meta(methods, encoders, content["width"], content["scalars"])
     with atomic_write(layout_of(paths).results / "paper_scale.csv") as path:
         table.to_csv(path, index=False)
 

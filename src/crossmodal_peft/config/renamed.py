@@ -14,6 +14,7 @@ RENAMED = {
     "train.clip_norm": "max_grad_norm",
     "train.embedding_width": "projection_dim",
     "train.kernel": "attn_implementation",
+    "train.temperature": "loss.temperature",
     "train.trunk": "activation_cache",
     "train.warm_up": "warmup_ratio",
 }

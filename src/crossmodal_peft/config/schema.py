@@ -89,6 +89,17 @@ def mark(path: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest()[:8]
 
 
+class LossSettings(Strict):
+    """What every loss has; a loss adds its own keys in its file."""
+
+    kind: str
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The numbers that it learns, by name, with their values at the start; by default none."""
+        return {}
+
+
 class Last(Strict):
     """The last so many layers."""
 

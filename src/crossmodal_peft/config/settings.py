@@ -113,10 +113,14 @@ class Train(Strict):
     epochs: PositiveInt
     batch_size: PositiveInt = Field(description="Items in a step, all contrasted with one another.")
     projection_learning_rate: PositiveFloat = Field(
-        description="Peak learning rate of projections and temperature."
+        description="Peak learning rate of projections and of what the loss learns."
     )
     projection_dim: PositiveInt = Field(256, description="Width of the shared space.")
-    temperature: PositiveFloat = Field(0.07, description="At the start; it is learned, and 0.01 at least.")
+    loss: any_of("losses") = Field(  # type: ignore[valid-type]
+        {"kind": "infonce"},
+        validate_default=True,
+        description="Contrastive loss: module in training/losses/.",
+    )
     weight_decay: NonNegativeFloat = Field(0.01, description="Not on biases and norms.")
     warmup_ratio: Share = Field(
         0.1, description="Share of the steps with a rising learning rate; then cosine to zero."

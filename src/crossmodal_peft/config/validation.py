@@ -192,6 +192,8 @@ def _allowed(location: tuple[Any, ...]) -> list[str]:
     blocks = {"datasets": "datasets", "methods": "methods"}
     if location[0] in blocks and len(location) == 4:
         model = plugins.module(blocks[location[0]], location[2]).Settings
+    elif location[:2] == ("train", "loss") and len(location) == 4:
+        model = plugins.module("losses", location[2]).Settings
     elif location[0] == "encoders" and len(location) == 4:
         encoders: dict[str, Any] = {"text": TextEncoder, "image": ImageEncoder, "audio": AudioEncoder}
         model = encoders[location[2]]

@@ -84,7 +84,9 @@ def largest_size(budget: int, count: Callable[[int], int]) -> int:
     return low
 
 
-def count(tuning: MethodSettings, encoders: dict[Modality, Any], width: int = 1) -> dict[str, int]:
+def count(
+    tuning: MethodSettings, encoders: dict[Modality, Any], width: int = 1, scalars: int = 0
+) -> dict[str, int]:
     """Parameters of model of the given architectures, as `count_parameters`; no weights are made for it."""
 
     def build(modality: Modality) -> Encoder:
@@ -93,23 +95,24 @@ def count(tuning: MethodSettings, encoders: dict[Modality, Any], width: int = 1)
 
     # On "meta", tensors have shapes but no values.
     with torch.device("meta"):
-        model = build_model(build, tuning, list(encoders), width, temperature=1.0)
+        model = build_model(build, tuning, list(encoders), width)
     model.fold()
-    return count_parameters(model)
+    return count_parameters(model, scalars)
 
 
 def count_on_meta(
-    methods: dict[str, MethodSettings], encoders: dict[Modality, EncoderSettings], width: int
+    methods: dict[str, MethodSettings], encoders: dict[Modality, EncoderSettings], width: int, scalars: int
 ) -> pd.DataFrame:
     """Count the parameters of every method, at the size that a budget allows where it has one.
 
-    `encoders`: by modality. Returns a row for each method: method, size and budget (as `described`), total,
-    trainable, method_parameters (in the encoders), projection_parameters (with the temperature).
+    `encoders`: by modality; `scalars`: how many numbers the loss learns. Returns a row for each method:
+    method, size and budget (as `described`), total, trainable, method_parameters (in the encoders),
+    projection_parameters (with the scalars).
     """
     rows = []
     for name, tuning in methods.items():
         fitted = fit(tuning, encoders)
-        counts = count(fitted, encoders, width)
+        counts = count(fitted, encoders, width, scalars)
         rows.append(
             {
                 "method": name,

@@ -14,6 +14,8 @@ from crossmodal_peft.models.dual_encoder import DualEncoder, build_model
 from crossmodal_peft.models.encoder import Encoder, load_encoder
 from crossmodal_peft.records import WEIGHTS, CellFile, check_bases, check_weights, read_cell_file
 
+LOSS = "loss."  # How names of what the loss learned begin in a weights file: embedding needs none of it.
+
 
 def load_model(cell: Cell, folders: dict[Modality, Path], kernel: Kernel) -> DualEncoder:
     """The model as it is before training. Everything random in it comes from `cell.seed`."""
@@ -23,9 +25,8 @@ def load_model(cell: Cell, folders: dict[Modality, Path], kernel: Kernel) -> Dua
         settings = cell.encoders[modality]
         return load_encoder(folders[modality], settings.family, settings.pooling, kernel)
 
-    modalities = list(cell.encoders)
-    model = build_model(load, cell.tuning, modalities, cell.train.projection_dim, cell.train.temperature)
-    for modality in modalities:
+    model = build_model(load, cell.tuning, list(cell.encoders), cell.train.projection_dim)
+    for modality in cell.encoders:
         model.set_cut(modality, cell.cut(modality))
     return model
 
@@ -55,12 +56,13 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
 
 
 def restore(model: DualEncoder, path: Path) -> None:
-    """Load trained weights into model of the same settings.
+    """Load trained weights into a model of the same settings; what the loss learned stays aside.
 
     Raises ValueError that names the tensors if any is missing, has no place (as when the encoder has fewer
     layers than the one that was trained), or is of another shape.
     """
-    weights, trained = load_file(path), model.trained()
+    trained = model.trained()
+    weights = {name: t for name, t in load_file(path).items() if not name.startswith(LOSS)}
     wrong = {
         "missing": trained.keys() - weights.keys(),
         "without a place in the encoders": weights.keys() - trained.keys(),

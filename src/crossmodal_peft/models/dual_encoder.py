@@ -1,6 +1,5 @@
-"""The trainable whole: an encoder and a projection for each modality, and one temperature."""
+"""What embeds: an encoder and a projection for each modality."""
 
-import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,9 +12,6 @@ from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import MethodSettings, Modality
 from crossmodal_peft.config.settings import Train
 from crossmodal_peft.models.encoder import Encoder
-
-# CLIP's bound: the logit scale may not pass 100, the temperature not fall below 0.01.
-MAX_LOGIT_SCALE = math.log(100)
 
 
 class Tower(nn.Module):
@@ -34,17 +30,21 @@ class Tower(nn.Module):
 
 
 class DualEncoder(nn.Module):
-    """All model of a cell."""
+    """The towers of a cell."""
 
-    def __init__(self, model: dict[Modality, Tower], temperature: float):
+    def __init__(self, towers: dict[Modality, Tower]):
         super().__init__()
-        self.towers = nn.ModuleDict({str(modality): tower for modality, tower in model.items()})
-        self.encoders = [tower.encoder for tower in model.values()]
-        self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+        self.towers = nn.ModuleDict({str(modality): tower for modality, tower in towers.items()})
+        self.encoders = [tower.encoder for tower in towers.values()]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self.parameters()).device
 
     def embed(self, modality: str, activations: Tensor, lengths: Tensor | None) -> Tensor:
         """Embeddings (batch, width) of one modality's activations at its cut, on the model's device."""
-        device = self.logit_scale.device
+        device = self.device
         lengths = None if lengths is None else lengths.to(device)
         embeddings: Tensor = self.towers[modality](activations.to(device), lengths)
         return embeddings
@@ -55,15 +55,10 @@ class DualEncoder(nn.Module):
         assert isinstance(tower, Tower)
         tower.cut = cut
 
-    @property
-    def scale(self) -> Tensor:
-        """What similarities are multiplied with: at most 100."""
-        return self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
-
     def penalty(self) -> Tensor:
         """What the methods add to the loss of a training step; 0 for most."""
         penalties = [penalty() for encoder in self.encoders for penalty in encoder.penalties]
-        return torch.stack(penalties).sum() if penalties else torch.zeros((), device=self.logit_scale.device)
+        return torch.stack(penalties).sum() if penalties else torch.zeros((), device=self.device)
 
     def after_step(self, step: int, steps: int) -> None:
         """Tell the methods that the optimiser has made this step (from 1) of so many."""
@@ -102,7 +97,6 @@ def build_model(
     tuning: MethodSettings,
     modalities: Sequence[Modality],
     width: int,
-    temperature: float,
 ) -> DualEncoder:
     """Load the encoders, add projections, and attach the method.
 
@@ -110,11 +104,11 @@ def build_model(
     """
     attach = plugins.module("methods", tuning.kind).attach
     encoders = {modality: load(modality) for modality in modalities}
-    model = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}
+    towers = {m: Tower(encoder, width, tuning.cut(m)) for m, encoder in encoders.items()}
     for modality, encoder in encoders.items():
         if tuning.cut(modality) != "pooled":
             attach(encoder, adapted_layers(tuning, modality, encoder.depth), tuning.of(modality))
-    return DualEncoder(model, temperature)
+    return DualEncoder(towers)
 
 
 def configure(model: DualEncoder, settings: Train) -> None:
@@ -142,11 +136,14 @@ def adapted_layers(tuning: MethodSettings, modality: Modality, depth: int) -> ra
     return range(0 if reach == "all" else max(0, depth - reach.last), depth)
 
 
-def count_parameters(model: DualEncoder) -> dict[str, int]:
-    """`total`, `trainable`; of those `method` (in the encoders) and `projections` (with the temperature)."""
-    total = sum(p.numel() for p in model.parameters())
+def count_parameters(model: DualEncoder, scalars: int) -> dict[str, int]:
+    """`total`, `trainable`; of those `method` (in the encoders) and `projections` (with the loss's scalars).
+
+    `scalars`: how many numbers the loss learns.
+    """
+    total = sum(p.numel() for p in model.parameters()) + scalars
     in_encoders = sum(p.numel() for name, p in model.trained().items() if ".encoder." in name)
-    trainable = sum(p.numel() for p in model.trained().values())
+    trainable = sum(p.numel() for p in model.trained().values()) + scalars
     return {
         "total": total,
         "trainable": trainable,

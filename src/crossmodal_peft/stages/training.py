@@ -132,7 +132,7 @@ def write_cell(
         cell=cell,
         weights_sha256=sha256(out / WEIGHTS),
         embeddings_sha256=sha256(out / EMBEDDINGS),
-        parameters=count_parameters(model),
+        parameters=count_parameters(model, len(cell.train.loss.scalars)),
         training={**trained.costs, "threads": cell.train.threads},
         provenance=origin,
     )

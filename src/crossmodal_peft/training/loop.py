@@ -16,9 +16,10 @@ from crossmodal_peft.data.arrays import Activations, Examples, in_turn, select_e
 from crossmodal_peft.models.dual_encoder import DualEncoder
 from crossmodal_peft.training import distributed
 from crossmodal_peft.training.checkpointing import Checkpointer
+from crossmodal_peft.training.contrastive import make_loss
 from crossmodal_peft.training.embed import embed_split
 from crossmodal_peft.training.hardware import explaining_memory, peak_memory, resolve_precision
-from crossmodal_peft.training.optimizer import make_optimizer, make_schedule
+from crossmodal_peft.training.optimizer import make_optimizer, make_schedule, trained_parameters
 from crossmodal_peft.training.progress import Lines, Logger, StepReport
 from crossmodal_peft.training.state import Run
 from crossmodal_peft.training.step import train_step
@@ -74,10 +75,12 @@ def train(
 
 def start(model: DualEncoder, cell: Cell, examples: Mapping[str, Examples]) -> Run:
     """A training before its first step."""
-    optimizer = make_optimizer(model, cell.tuning.learning_rate, cell.train)
+    criterion = make_loss(cell.train.loss).to(model.device)
+    parameters = trained_parameters(model, criterion)
+    optimizer = make_optimizer(parameters, cell.tuning.learning_rate, cell.train)
     steps = cell.train.epochs * steps_of_epoch(cell, examples)
     schedule = make_schedule(optimizer, steps, cell.train.warmup_ratio)
-    return Run(model, optimizer, schedule, np.random.default_rng(cell.seed))
+    return Run(model, criterion, optimizer, schedule, np.random.default_rng(cell.seed))
 
 
 def steps_of_epoch(cell: Cell, examples: Mapping[str, Examples]) -> int:
@@ -101,7 +104,7 @@ def epoch_steps(
         with explaining_memory(settings):
             labels = torch.from_numpy(part.labels[items])
             batch = part.draw(items, run.rng, distributed.share(len(items)))
-            loss = train_step(run.model, parameters, batch, labels, run.optimizer, settings, precision)
+            loss = train_step(run, parameters, batch, labels, settings, precision)
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"{cell.name}: the loss is {loss} in epoch {place.epoch}, step {place.step + 1}, at learning "
@@ -156,7 +159,7 @@ def finish_epoch(run: Run, recall: float) -> None:
     """Add the epoch under way to the history, keep its weights if it is the best so far, begin the next."""
     place = run.place
     if recall > max((row["validation_recall"] for row in place.history), default=-1.0):
-        run.best = {name: p.detach().cpu().clone() for name, p in run.model.trained().items()}
+        run.best = {name: p.detach().cpu().clone() for name, p in run.trained().items()}
     place.history.append(
         {
             "epoch": place.epoch,
@@ -172,7 +175,9 @@ def finish_epoch(run: Run, recall: float) -> None:
 def finish(run: Run, cell: Cell) -> Trained:
     """Take the best epoch's weights as the result."""
     model, place = run.model, run.place
-    model.load_state_dict(run.best, strict=False)
+    with torch.no_grad():
+        for name, parameter in run.trained().items():
+            parameter.copy_(run.best[name])
     model.fold()
     costs: dict[str, float] = {
         "seconds": place.history[-1]["seconds"],
@@ -181,7 +186,7 @@ def finish(run: Run, cell: Cell) -> Trained:
         "epochs": cell.train.epochs,
         **best_epoch(place.history),
     }
-    weights = {name: p.detach().cpu().clone() for name, p in model.trained().items()}
+    weights = {name: p.detach().cpu().clone() for name, p in run.trained().items()}
     return Trained(weights, pd.DataFrame(place.history), costs)
 
 

@@ -1,21 +1,31 @@
 """AdamW and its learning rates."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from crossmodal_peft.config.settings import Train
+from crossmodal_peft.models.checkpoint import LOSS
 from crossmodal_peft.models.dual_encoder import DualEncoder
 
 
-def make_optimizer(model: DualEncoder, learning_rate: float, settings: Train) -> torch.optim.AdamW:
-    """AdamW: the encoders' parameters at the method's rate, projections and temperature at their own.
+def trained_parameters(model: DualEncoder, criterion: nn.Module) -> dict[str, nn.Parameter]:
+    """What trains, by name: what the loss learns (`loss.` before the name), then the model's own."""
+    return {f"{LOSS}{name}": p for name, p in criterion.named_parameters()} | model.trained()
 
-    Weight decay acts on matrices only, not on biases, norms and the temperature.
+
+def make_optimizer(
+    parameters: Mapping[str, nn.Parameter], learning_rate: float, settings: Train
+) -> torch.optim.AdamW:
+    """AdamW: the encoders' parameters at the method's rate, projections and the loss's scalars at their own.
+
+    `parameters` are by name, as `trained_parameters`. Weight decay acts on matrices only, not on biases,
+    norms and scalars.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.trained().items():
+    for name, parameter in parameters.items():
         rate = learning_rate if ".encoder." in name else settings.projection_learning_rate
         decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crossmodal_peft.models.dual_encoder import DualEncoder
+from crossmodal_peft.training.optimizer import trained_parameters
 
 
 @dataclass
@@ -36,9 +37,13 @@ class Place:
 
 @dataclass
 class Run:
-    """A training: what it changes from step to step. `best` holds the weights of the best epoch by name."""
+    """A training: what it changes from step to step.
+
+    `criterion` is the loss with what it learns; `best` holds the weights of the best epoch by name.
+    """
 
     model: DualEncoder
+    criterion: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
     rng: np.random.Generator
@@ -48,8 +53,12 @@ class Run:
 
     @property
     def device(self) -> torch.device:
-        """Where the model compute."""
-        return self.model.logit_scale.device
+        """Where the model computes."""
+        return self.model.device
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that train, by name."""
+        return trained_parameters(self.model, self.criterion)
 
     @property
     def seconds(self) -> float:
@@ -71,7 +80,7 @@ def capture(run: Run) -> State:
 
     Raises FloatingPointError if a weight is no number: such a state is none to go on from.
     """
-    trained = run.model.trained()
+    trained = run.trained()
     for name, parameter in trained.items():
         if not torch.isfinite(parameter).all():
             raise FloatingPointError(f"{name} is no number after step {run.schedule.last_epoch}")
@@ -94,7 +103,7 @@ def capture(run: Run) -> State:
 
 def restore_run(run: Run, state: State) -> None:
     """Bring a run that has made no step to a captured state; what follows is equal to the bit."""
-    trained, device = run.model.trained(), run.device
+    trained, device = run.trained(), run.device
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in state.tensors.items():
         part, _, rest = name.partition("/")

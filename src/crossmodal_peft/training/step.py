@@ -10,15 +10,14 @@ from crossmodal_peft.config.settings import Train
 from crossmodal_peft.models.dual_encoder import DualEncoder
 from crossmodal_peft.training import distributed
 from crossmodal_peft.training.bucketing import Inputs, by_length, joined, parts, rows
-from crossmodal_peft.training.losses import contrastive_loss
+from crossmodal_peft.training.state import Run
 
 
 def train_step(
-    model: DualEncoder,
+    run: Run,
     parameters: Sequence[nn.Parameter],
     batch: dict[str, Inputs],
     labels: Tensor,
-    optimizer: torch.optim.Optimizer,
     settings: Train,
     precision: torch.dtype,
 ) -> float:
@@ -26,15 +25,17 @@ def train_step(
 
     `batch` holds this process's share of the items (see `distributed.share`), `labels` those of all of them.
     """
-    optimizer.zero_grad(set_to_none=True)
-    loss = add_gradients(model, parameters, batch, labels, settings.micro_batch_size, precision)
+    run.optimizer.zero_grad(set_to_none=True)
+    micro_batch = settings.micro_batch_size
+    loss = add_gradients(run.model, run.criterion, parameters, batch, labels, micro_batch, precision)
     nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
-    optimizer.step()
+    run.optimizer.step()
     return loss.item()
 
 
 def add_gradients(
     model: DualEncoder,
+    criterion: nn.Module,
     parameters: Sequence[nn.Parameter],
     batch: dict[str, Inputs],
     labels: Tensor,
@@ -50,8 +51,7 @@ def add_gradients(
         modality: distributed.gather(embed(model, modality, inputs, micro_batch, precision), len(labels))
         for modality, inputs in batch.items()
     }
-    scale = distributed.shared(model.scale)
-    loss = contrastive_loss(embeddings, labels.to(scale.device), scale)
+    loss: Tensor = criterion(embeddings, labels)
     (loss + distributed.shared(model.penalty())).backward()
     distributed.sum_gradients(parameters)
     return loss.detach()
@@ -66,7 +66,7 @@ def embed(
     embedded again, with the same random numbers, and propagates them (GradCache, Gao et al. 2021,
     2101.06983). Items are embedded with others of their length, and padded to the longest of these only.
     """
-    device = model.logit_scale.device
+    device = model.device
 
     def forward(activations: Tensor, lengths: Tensor | None) -> Tensor:
         # One for each micro-batch: gradients of weights in half precision would add up there otherwise.

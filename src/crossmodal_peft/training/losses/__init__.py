@@ -1,27 +1,12 @@
-"""Contrastive losses: pure functions of embeddings and relevance."""
+"""One file per contrastive loss: `Settings` and `pair_loss(a, b, positives, settings, **scalars)`.
 
-from itertools import combinations
+`Settings` extends `LossSettings`; its `scalars` are the numbers that the loss learns, by name, with their
+starting values (CLIP's `logit_scale`, for example), and every key of it has a default. `pair_loss` compares
+two modalities: `a` and `b` are their embeddings (batch, width) of unit length, `positives` (batch, batch)
+says which rows of `a` and `b` belong together (the diagonal always does), and each scalar comes as a tensor
+of no dimensions. It returns a scalar of their precision, does not change when `a` and `b` are swapped, and
+bounds its scalars itself. Torch is imported inside: reading settings stays quick.
 
-import torch
-from torch import Tensor
-
-
-def symmetric_info_nce(a: Tensor, b: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
-    """InfoNCE in both directions (CLIP, 2103.00020); all items of a label are positives (UniCL, 2204.03610).
-
-    `a`, `b`: (batch, width), unit length; row i of both is item i with label `labels[i]`. The target of a row
-    is uniform over its positives, so with distinct labels this is CLIP's loss. Returns a scalar.
-    """
-    logits = scale * a.float() @ b.float().T
-    positives = (labels[:, None] == labels[None, :]).to(logits.dtype)
-    targets = positives / positives.sum(1, keepdim=True)
-    forward = -(targets * logits.log_softmax(1)).sum(1).mean()
-    backward = -(targets * logits.T.log_softmax(1)).sum(1).mean()
-    return (forward + backward) / 2
-
-
-def contrastive_loss(embeddings: dict[str, Tensor], labels: Tensor, scale: Tensor) -> Tensor:
-    """Mean of `symmetric_info_nce` over all pairs of modalities."""
-    pairs = list(combinations(sorted(embeddings), 2))
-    losses = [symmetric_info_nce(embeddings[a], embeddings[b], labels, scale) for a, b in pairs]
-    return torch.stack(losses).mean()
+`training.contrastive.ContrastiveLoss` owns the scalars, makes `positives` from labels and averages over all
+pairs of modalities. The checks in `contracts.losses` hold for every loss here.
+"""

@@ -1,0 +1,41 @@
+"""InfoNCE in both directions (CLIP, 2103.00020); all items of a label are positives (UniCL, 2204.03610)."""
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, PositiveFloat
+
+from crossmodal_peft.config.schema import LossSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# CLIP's bound: similarities are multiplied by 100 at most, the temperature does not fall below 0.01.
+MAX_LOGIT_SCALE = math.log(100)
+
+
+class Settings(LossSettings):
+    """Learns the logarithm of what similarities are multiplied by."""
+
+    kind: Literal["infonce"]
+    temperature: PositiveFloat = Field(0.07, description="At the start; it is learned, and 0.01 at least.")
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """`logit_scale`."""
+        return {"logit_scale": -math.log(self.temperature)}
+
+
+def pair_loss(
+    a: "Tensor", b: "Tensor", positives: "Tensor", settings: Settings, logit_scale: "Tensor"
+) -> "Tensor":
+    """Cross-entropy of each row and each column of the similarities, averaged over both.
+
+    The target of a row is uniform over its positives, so without repeated labels this is CLIP's loss.
+    """
+    logits = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp() * a @ b.T
+    targets = positives.to(logits.dtype)
+    targets = targets / targets.sum(1, keepdim=True)
+    forward = -(targets * logits.log_softmax(1)).sum(1).mean()
+    backward = -(targets * logits.T.log_softmax(1)).sum(1).mean()
+    return (forward + backward) / 2

@@ -1,0 +1,46 @@
+"""Sigmoid loss: each pair of items is a yes-or-no question of its own (SigLIP, Zhai et al., 2303.15343)."""
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, FiniteFloat, PositiveFloat
+
+from crossmodal_peft.config.schema import LossSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Settings(LossSettings):
+    """Learns the logarithm of what similarities are multiplied by, and what is added to them then."""
+
+    kind: Literal["siglip"]
+    scale: PositiveFloat = Field(10.0, description="What similarities are multiplied by, at the start.")
+    bias: FiniteFloat = Field(
+        -10.0, description="Added to the logits, at the start; so low because most pairs do not match."
+    )
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """`logit_scale` and `logit_bias`."""
+        return {"logit_scale": math.log(self.scale), "logit_bias": self.bias}
+
+
+def pair_loss(
+    a: "Tensor",
+    b: "Tensor",
+    positives: "Tensor",
+    settings: Settings,
+    logit_scale: "Tensor",
+    logit_bias: "Tensor",
+) -> "Tensor":
+    """Sum of -log σ(±logit) over all pairs of items, divided by the batch size as in the paper.
+
+    The sign is + for every pair of one label, - for all others. Several positives of an item count fully,
+    one term each: an item with three positives has three times the positive part of an item with one.
+    """
+    from torch.nn.functional import logsigmoid
+
+    logits = logit_scale.exp() * a @ b.T + logit_bias
+    signs = 2 * positives.to(logits.dtype) - 1
+    return -logsigmoid(signs * logits).sum() / len(a)
