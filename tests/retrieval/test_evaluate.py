@@ -194,7 +194,7 @@ def test_a_summary_table_has_every_metric_and_interval(three):
     assert row["k_above_gallery"] == "5 10"
     shown = readable({"image->text": results["image->text"]})
     assert "| image->text" in shown and "66.7 [" in shown and "gallery smaller than K = 5, 10" in shown
-    assert "min(R, 10)" in shown
+    assert "hit@K: share of queries" in shown and "map@K: sum of" in shown and "min(R, K)" in shown
 
 
 def test_notes_say_what_is_left_out_collapsed_or_emergent():

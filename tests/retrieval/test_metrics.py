@@ -9,7 +9,8 @@ import torch
 from ranx import Qrels, Run, evaluate
 from retrieval_problems import exact_matrix, from_scores, random_problem
 
-from crossmodal_peft.retrieval.metrics import conditions, metrics, summarise
+from crossmodal_peft.retrieval.conditions import conditions
+from crossmodal_peft.retrieval.metrics import metrics, summarise
 from crossmodal_peft.retrieval.ranks import rank
 from crossmodal_peft.retrieval.relevance import Relevance, relevance_from_pairs
 
