@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from crossmodal_peft.retrieval.metrics import definitions, tested, with_intervals
+from crossmodal_peft.retrieval.metrics import definitions, with_intervals, with_tests
 from crossmodal_peft.retrieval.statistics import (
     Comparison,
     hierarchical_interval,
@@ -49,7 +49,7 @@ def compare_methods(queries: pd.DataFrame, metrics: Sequence[str] | None = None)
     """
     tables = []
     for (dataset, direction), part in queries.groupby(["dataset", "direction"], sort=False):
-        for metric in tested() if metrics is None else metrics:
+        for metric in with_tests() if metrics is None else metrics:
             values = {str(m): by_cell(rows, metric) for m, rows in part.groupby("method", sort=False)}
             if len(values) > 1:
                 table = significance(values)
@@ -76,7 +76,7 @@ def method_intervals(queries: pd.DataFrame, metrics: Sequence[str] | None = None
     """
     rows = []
     for (dataset, direction, method), part in queries.groupby(["dataset", "direction", "method"], sort=False):
-        for metric in tested() if metrics is None else metrics:
+        for metric in with_tests() if metrics is None else metrics:
             found = hierarchical_interval(by_cell(part, metric), seed=RESAMPLING_SEED)
             rows.append((dataset, direction, metric, method, found.value, found.low, found.high))
     return pd.DataFrame(rows, columns=["dataset", "direction", "metric", "method", "value", "low", "high"])

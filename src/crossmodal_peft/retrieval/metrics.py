@@ -197,7 +197,7 @@ def with_intervals() -> list[str]:
     return [name for metric in REGISTRY.values() for name in metric.intervals]
 
 
-def tested() -> list[str]:
+def with_tests() -> list[str]:
     """The names at which methods are compared by paired tests."""
     return [name for metric in REGISTRY.values() for name in metric.tests]
 
