@@ -1,6 +1,7 @@
 """Claims about the plots: what they show where, that names stay apart, that files are reproducible."""
 
 import inspect
+import math
 from itertools import combinations
 
 import numpy as np
@@ -155,6 +156,14 @@ def test_only_methods_that_no_cheaper_one_reaches_are_on_the_front():
     assert list(pareto_front(points)["method"]) == ["cheap", "better", "top"]
 
 
+def test_where_less_is_better_the_front_falls():
+    points = pd.DataFrame(
+        [("cheap", 1, 50.0), ("worse", 2, 60.0), ("better", 3, 20.0), ("level", 4, 20.0)],
+        columns=["method", "trainable", "mean"],
+    )
+    assert list(pareto_front(points, "lower")["method"]) == ["cheap", "better"]
+
+
 def test_names_of_fifteen_crowded_methods_do_not_overlap():
     figure = drawn("recall_against_parameters", frames_of(15, 3, 2))
     figure.draw_without_rendering()
@@ -217,6 +226,23 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(tmp_path):
     before = {name: rcParams[name] for name in names}
     write_figure(drawn("time_and_memory", frames_of(2, 1, 1)), tmp_path / "figure")
     assert {name: rcParams[name] for name in names} == before
+
+
+def test_without_a_method_at_a_budget_the_figure_says_so():
+    frames = frames_of(2, 1, 1)
+    costs = frames["costs"].assign(budget=math.nan, method_parameters=1)  # As an empty column is read.
+    [text] = recall_against_budget.plot(frames["quality"], costs).texts
+    assert text.get_text() == "no method has a budget"
+
+
+def test_axes_and_legends_are_named_by_the_registry():
+    frames = frames_of(2, 1, 1)
+    by_direction = recall_by_direction.plot(frames["quality"])
+    assert {axes.get_xlabel() for axes in by_direction.axes} == {"R@K (%)"}
+    [legend] = by_direction.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["R@1", "R@5", "R@10"]
+    [axes] = drawn("recall_against_parameters", frames).axes
+    assert axes.get_ylabel() == "R@1, mean over directions (%)"
 
 
 def test_budgets_of_a_method_make_a_line_from_small_to_large_and_other_methods_are_left_out():

@@ -8,7 +8,15 @@ import pytest
 
 from crossmodal_peft.config import plugins
 from crossmodal_peft.report.render import Block, Table, latex, markdown, write_table
-from crossmodal_peft.report.tables import mean_and_deviation, parameter_efficiency, provenance, recall_at_k
+from crossmodal_peft.report.tables import (
+    mean_and_deviation,
+    metric_blocks,
+    parameter_efficiency,
+    provenance,
+    recall_at_k,
+    significance,
+    units,
+)
 
 PAPER_SCALE = pd.DataFrame(
     {
@@ -87,6 +95,72 @@ def test_a_metric_that_one_method_lacks_is_a_dash_and_never_best():
     [block] = recall_at_k.table(lacking).shown
     assert list(block.cells[("text → image", "R@1")]) == ["–", "10.0"]
     assert list(block.best[("text → image", "R@1")]) == [False, True]
+
+
+def means_of(values: dict[str, dict[str, tuple[float, float]]]) -> pd.DataFrame:
+    """Means and deviations over seeds by metric and method, as records have them."""
+    rows = [
+        ("d", method, "text->image", metric, mean, sd)
+        for metric, methods in values.items()
+        for method, (mean, sd) in methods.items()
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "method", "direction", "metric", "mean", "sd"])
+
+
+def test_a_table_of_metric_names_shows_each_in_its_unit_and_its_best_mean_highest_or_lowest():
+    means = means_of(
+        {
+            "hit@5": {"a": (0.25, 0.01), "b": (0.5, 0.02)},
+            "median_rank": {"a": (1433.25, 3.0), "b": (12.0, 1.5)},
+            "mrr": {"a": (0.12345, 0.0), "b": (0.1, 0.0)},
+        }
+    )
+    [block] = metric_blocks(means, ["hit@5", "median_rank", "mrr"])
+    direction = "text → image"
+    assert list(block.cells.columns) == [(direction, "R@5"), (direction, "median rank"), (direction, "MRR")]
+    assert list(block.cells[(direction, "R@5")]) == ["25.0 ± 1.0", "50.0 ± 2.0"]
+    assert list(block.cells[(direction, "median rank")]) == ["1433.2 ± 3.0", "12.0 ± 1.5"]
+    assert list(block.cells[(direction, "MRR")]) == ["0.123 ± 0.000", "0.100 ± 0.000"]
+    assert list(block.best[(direction, "R@5")]) == [False, True]
+    assert list(block.best[(direction, "median rank")]) == [False, True]
+    assert list(block.best[(direction, "MRR")]) == [True, False]
+
+
+def test_a_missing_mean_is_never_the_lowest():
+    means = means_of({"mean_rank": {"a": (math.nan, math.nan), "b": (7.0, math.nan)}})
+    [block] = metric_blocks(means, ["mean_rank"])
+    assert list(block.cells[("text → image", "mean rank")]) == ["–", "7.0"]
+    assert list(block.best[("text → image", "mean rank")]) == [False, True]
+
+
+def test_a_caption_says_the_units_of_a_table():
+    assert units(["hit@1", "map@10"]) == "percent"
+    assert units(["hit@1", "median_rank", "hit@5"]) == "percent (R@1, R@5) and rank (median rank)"
+
+
+def test_a_metric_that_is_not_registered_is_refused_with_the_valid_names():
+    with pytest.raises(ValueError, match=r"no metric 'hits@1'; there are: mrr, map, hit@K,"):
+        list(metric_blocks(means_of({"hits@1": {"a": (0.1, 0.0)}}), ["hits@1"]))
+
+
+@pytest.mark.parametrize(
+    ("shown", "cell", "words"),
+    [
+        ("hit@10", "+1.2 [-0.5, 3.0]", "Difference in R@10 (hit@10) in percentage points"),
+        ("mrr", "+0.013 [-0.005, 0.030]", "Difference in MRR (mrr) in shares"),
+    ],
+)
+def test_differences_are_printed_with_their_sign_in_the_unit_of_the_metric(monkeypatch, shown, cell, words):
+    row = {"dataset": "d", "direction": "text->image", "metric": shown, "method_a": "a", "method_b": "b"}
+    row |= {"difference": 0.0125, "low": -0.005, "high": 0.03, "p": 0.01, "p_holm": 0.01}
+    other = {**row, "metric": "hit@1"}
+    monkeypatch.setattr(significance, "SHOWN", shown)
+    table = significance.table(pd.DataFrame([row, other]))
+    assert words in table.caption
+    [block] = table.shown
+    assert block.cells.index.tolist() == ["a – b"]
+    assert block.cells.iloc[0, 0] == cell
+    assert block.best.to_numpy().tolist() == [[True]]
 
 
 def test_three_modalities_give_a_block_per_pair_and_two_a_block_per_dataset():

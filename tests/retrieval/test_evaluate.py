@@ -158,6 +158,17 @@ def test_cells_are_compared_with_the_first(three):
         compare_cells({"a": directions, "b": other})
 
 
+def test_cells_are_compared_at_the_metrics_that_were_evaluated(three):
+    directions = evaluate({"d": three}, (5,))
+    assert set(compare_cells({"a": directions, "b": directions}).metric) == {"hit@5"}
+
+
+def test_a_rank_is_printed_as_it_is_and_a_k_that_was_not_asked_for_stays_empty(three):
+    [_, _, row] = readable({"image->text": evaluate({"d": three}, (5,))["image->text"]}).splitlines()[:3]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:-1] == ["image->text", "3", "2", "", "100.0 [100.0, 100.0]", "", "", "1.0"]
+
+
 def test_the_hardest_queries_are_named_with_what_stood_first_instead(three):
     manifest = pd.DataFrame(
         {
@@ -183,7 +194,7 @@ def test_a_summary_table_has_every_metric_and_interval(three):
     assert row["k_above_gallery"] == "5 10"
     shown = readable({"image->text": results["image->text"]})
     assert "| image->text" in shown and "66.7 [" in shown and "gallery smaller than K = 5, 10" in shown
-    assert "min(R, 10)" in shown
+    assert "hit@K: share of queries" in shown and "map@K: sum of" in shown and "min(R, K)" in shown
 
 
 def test_notes_say_what_is_left_out_collapsed_or_emergent():

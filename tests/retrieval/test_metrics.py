@@ -9,9 +9,22 @@ import torch
 from ranx import Qrels, Run, evaluate
 from retrieval_problems import exact_matrix, from_scores, random_problem
 
-from crossmodal_peft.retrieval.metrics import conditions, metrics, summarise
+from crossmodal_peft.retrieval.conditions import conditions
+from crossmodal_peft.retrieval.evaluate import intervals
+from crossmodal_peft.retrieval.metric_entry import PERCENT, REGISTRY, SHARE, over_queries, per_query
+from crossmodal_peft.retrieval.metrics import (
+    definitions,
+    is_metric,
+    metric_named,
+    metrics,
+    mrr,
+    summarise,
+    with_intervals,
+    with_tests,
+)
 from crossmodal_peft.retrieval.ranks import rank
 from crossmodal_peft.retrieval.relevance import Relevance, relevance_from_pairs
+from crossmodal_peft.retrieval.ties import found_among
 
 KS = (1, 3, 5, 10)
 
@@ -204,3 +217,75 @@ def test_collapsed_embeddings_are_flagged():
     )
     mean = (cosines.sum() - len(cosines)) / (len(cosines) * (len(cosines) - 1))
     assert record["gallery_similarity"] == pytest.approx(float(mean), abs=1e-5)
+
+
+def test_a_name_in_a_record_leads_to_its_metric():
+    hit, rank, trec = map(metric_named, ("hit@5", "median_rank", "map@10_trec"))
+    assert (hit.label, hit.axis, hit.unit.factor, hit.better, hit.per_query) == (
+        "R@5", "R@5 (%)", 100, "higher", True,
+    )  # fmt: skip
+    assert (rank.label, rank.axis, rank.unit.factor, rank.better, rank.per_query) == (
+        "median rank", "median rank", 1, "lower", False,
+    )  # fmt: skip
+    assert (trec.name, trec.label) == ("map@10_trec", "mAP@10 (trec_eval)")
+    assert [is_metric(name) for name in ("ndcg@3", "hit", "mrr@3", "first_rank", "queries")] == [
+        True, False, False, False, False,
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"no metric 'mrr@3'; there are: mrr, map, hit@K, .* number for K"):
+        metric_named("mrr@3")
+
+
+def test_every_name_in_a_record_is_registered_in_its_order():
+    ranks = rank(*random_problem(0, 20, 30, 3))
+    names = list(summarise(metrics(ranks, (1, 5))))
+    at_k = [
+        [f"hit@{k}", f"recall@{k}", f"precision@{k}", f"map@{k}", f"map@{k}_trec", f"ndcg@{k}"]
+        for k in (1, 5)
+    ]
+    assert names == ["mrr", "map", *at_k[0], *at_k[1], "median_rank", "mean_rank"]
+    assert all(map(is_metric, names))
+
+
+def test_what_is_reported_with_intervals_and_tested():
+    assert with_intervals() == ["hit@1", "hit@5", "hit@10", "map@10"]
+    assert with_tests() == ["hit@1", "hit@10", "map@10"]
+    assert definitions(["hit@1", "hit@5", "mrr"]) == (
+        "hit@K: share of queries with any relevant item among the first K (R@K in CLIP and CLAP papers). "
+        "mrr: 1 / rank of the first relevant item."
+    )
+
+
+@pytest.fixture
+def registry():
+    """The registry, which is as before afterwards."""
+    before = dict(REGISTRY)
+    yield REGISTRY
+    REGISTRY.clear()
+    REGISTRY.update(before)
+
+
+def test_one_function_adds_a_metric_to_records_intervals_and_tests(registry):
+    @per_query("second@{k}", "S@{k}", SHARE, "higher", intervals=["second@5"], tests=["second@5"])
+    def second(ties, k):
+        """Twice the recall."""
+        return 2 * found_among(ties, k) / ties.total
+
+    @over_queries("spread", "spread", PERCENT, "lower")
+    def spread(values):
+        """Range of the reciprocal ranks."""
+        return float(np.ptp(values["mrr"]))
+
+    values = metrics(rank(*random_problem(0, 20, 30, 3)), (1, 5))
+    summary = summarise(values)
+    np.testing.assert_allclose(values["second@5"], 2 * values["recall@5"], rtol=1e-12)
+    assert summary["second@5"] == pytest.approx(2 * summary["recall@5"])
+    assert summary["spread"] == values["mrr"].max() - values["mrr"].min()
+    assert "second@5" in intervals(values)
+    assert with_intervals()[-1] == with_tests()[-1] == "second@5"
+    assert metric_named("second@7").label == "S@7"
+
+
+def test_two_metrics_of_one_name_are_refused_and_a_file_may_be_loaded_again(registry):
+    per_query("mrr", "MRR", SHARE, "higher")(mrr)
+    with pytest.raises(ValueError, match="two metrics are named 'mrr'; rename one of them"):
+        per_query("mrr", "other", SHARE, "higher")(lambda ties: ties.total)

@@ -4,7 +4,10 @@ EVALUATION = [
     *(
         "retrieval/evaluate",
         "retrieval/embeddings",
+        "retrieval/conditions",
+        "retrieval/metric_entry",
         "retrieval/metrics",
+        "retrieval/ties",
         "retrieval/topk",
         "retrieval/ranks",
         "retrieval/relevance",

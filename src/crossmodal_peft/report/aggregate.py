@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from crossmodal_peft.files import atomic_write
+from crossmodal_peft.retrieval.metrics import is_metric, metric_named
 
 Record = Mapping[str, Any]
 
@@ -20,15 +21,6 @@ DIRECTIONS = ("text->audio", "audio->text", "text->image", "image->text", "audio
 SIZES = ("queries", "gallery")
 # How the method was set: its size, the budget that chose it, whether its learning rate was.
 TUNING = ("size", "budget", "tuned")
-# What stands beside the metrics in a record and is none: under which conditions they were measured.
-CONDITIONS = {
-    *SIZES,
-    "queries_excluded",
-    "k_above_gallery",
-    "query_similarity",
-    "gallery_similarity",
-    "emergent",
-}
 PARTS = (
     "dataset",
     "method",
@@ -45,7 +37,7 @@ PARTS = (
 def quality(records: Sequence[Record]) -> pd.DataFrame:
     """One row per cell, direction and metric: `value` as the record has it (a share from 0 to 1, or a rank).
 
-    The conditions among a direction's metrics are left out, and whatever is no number; null becomes NaN.
+    What a record holds beside the metrics of the registry is left out; null becomes NaN.
     """
     rows = [
         (
@@ -58,7 +50,7 @@ def quality(records: Sequence[Record]) -> pd.DataFrame:
         for record in records
         for direction in sorted(record["metrics"], key=_rank_of_direction)
         for metric, value in record["metrics"][direction].items()
-        if metric not in CONDITIONS and _is_number(value)
+        if is_metric(metric)
     ]
     return pd.DataFrame(rows, columns=[*CELL, "direction", "metric", "value", *SIZES])
 
@@ -163,6 +155,14 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFra
     return groups.agg(mean="mean", sd="std", seeds="count").reset_index()
 
 
+def over_directions(quality: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The mean of a metric over the directions of a dataset, in its unit: as `over_seeds` by method."""
+    rows = quality[quality["metric"] == metric]
+    by_seed = rows.groupby(["dataset", "method", "seed"], sort=False)["value"].mean()
+    printed = by_seed.mul(metric_named(metric).unit.factor).reset_index()
+    return over_seeds(printed, ["dataset", "method"], "value")
+
+
 def arrow(direction: str) -> str:
     """A direction as it is printed: text → image."""
     return direction.replace("->", " → ")
@@ -207,10 +207,6 @@ def _read(path: Path) -> Record:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not valid JSON: {error}") from error
-
-
-def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _rank_of_direction(direction: str) -> tuple[int, str]:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from crossmodal_peft.files import atomic_write
+from crossmodal_peft.retrieval.metrics import family_of, metric_named
 
 BLOCK = ["dataset", "method"]
+SHOWN = "hit@{k}"  # At every K that was evaluated.
 
 
 def overview(quality: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
@@ -15,9 +17,10 @@ def overview(quality: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     R@K is hit@K in percent, the mean over directions and seeds. Trained parameters are counts and percent of
     all, training time is in seconds, checkpoints in MB; all means over seeds.
     """
-    hits = quality[quality["metric"].str.startswith("hit@")]
-    recall = 100 * hits.pivot_table("value", BLOCK, "metric", sort=False)[list(hits["metric"].unique())]
-    recall.columns = recall.columns.str.replace("hit@", "R@")
+    hits = quality[quality["metric"].map(family_of) == SHOWN]
+    names = list(hits["metric"].unique())
+    values = hits.pivot_table("value", BLOCK, "metric", sort=False)[names]
+    recall = metric_named(SHOWN).unit.factor * values.set_axis([metric_named(n).label for n in names], axis=1)
     means = costs.groupby(BLOCK, sort=False)[["trainable", "total", "seconds", "checkpoint_bytes"]].mean()
     cost = pd.DataFrame(
         {

@@ -1,21 +1,19 @@
 """What a reader sees of an evaluation: a table of directions, with intervals, sizes and what to beware of."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from crossmodal_peft.retrieval.evaluate import WITH_INTERVALS, Direction
+from crossmodal_peft.retrieval.metrics import definitions, metric_named, with_intervals
 
-CAPTION = (
-    "hit@K: share of queries with any relevant item among the first K (R@K in CLIP and CLAP papers), and "
-    "map@10: sum of the precisions at the relevant items among the first 10, divided by min(R, 10) for R "
-    "relevant items, both in percent with 95 % bootstrap intervals over queries. median_rank: of the first "
-    "relevant item. Ties count by their expected value over random orders."
-)
+if TYPE_CHECKING:
+    from crossmodal_peft.retrieval.evaluate import Direction
+
+OVER_QUERIES = ["median_rank"]  # Shown beside the metrics that have an interval.
 
 
-def summary_table(directions: Mapping[str, Direction]) -> pd.DataFrame:
+def summary_table(directions: Mapping[str, "Direction"]) -> pd.DataFrame:
     """One row a direction: every metric and condition of its summary, and NAME_low and NAME_high."""
     rows = []
     for name, direction in directions.items():
@@ -27,20 +25,24 @@ def summary_table(directions: Mapping[str, Direction]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def readable(directions: Mapping[str, Direction]) -> str:
-    """The same for a terminal: the reported metrics in percent, and notes where there are any."""
+def readable(directions: Mapping[str, "Direction"]) -> str:
+    """The same for a terminal: the reported metrics in their units, and notes where there are any."""
+    shown = [*with_intervals(), *OVER_QUERIES]
     rows = [
         {
             "direction": name,
             "queries": direction.summary["queries"],
             "gallery": direction.summary["gallery"],
-            **{metric: _percent(direction.summary, metric) for metric in WITH_INTERVALS},
-            "median_rank": f"{direction.summary['median_rank']:g}",
+            **{metric: _printed(direction.summary, metric) for metric in shown},
             "notes": "; ".join(notes(direction.summary)),
         }
         for name, direction in directions.items()
     ]
-    return f"{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n\n{CAPTION}"
+    caption = (
+        f"{definitions(shown)} R: relevant items of a query. Shares are in percent, with 95 % bootstrap "
+        "intervals over queries. Ties count by their expected value over random orders."
+    )
+    return f"{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n\n{caption}"
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
@@ -58,9 +60,10 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _percent(summary: Mapping[str, Any], metric: str) -> str:
-    """A metric with its interval; empty where the K was not asked for."""
-    if metric not in summary:
+def _printed(summary: Mapping[str, Any], name: str) -> str:
+    """A metric, with its interval if it has one; empty where the K was not asked for."""
+    if name not in summary:
         return ""
-    low, high = summary["intervals"].get(metric, (float("nan"),) * 2)
-    return f"{100 * summary[metric]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    printed = metric_named(name).printed
+    interval = ", ".join(map(printed, summary["intervals"].get(name, [])))
+    return printed(summary[name]) + (f" [{interval}]" if interval else "")

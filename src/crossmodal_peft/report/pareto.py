@@ -2,9 +2,11 @@
 
 import pandas as pd
 
+from crossmodal_peft.retrieval.metric_entry import Better
 
-def pareto_front(points: pd.DataFrame) -> pd.DataFrame:
-    """The rows that have a higher `mean` than every row with as few or fewer `trainable`; cheapest first."""
-    by_cost = points.sort_values(["trainable", "mean"], ascending=[True, False])
-    best_so_far = by_cost["mean"].cummax().shift(fill_value=float("-inf"))
-    return by_cost[by_cost["mean"] > best_so_far]
+
+def pareto_front(points: pd.DataFrame, better: Better = "higher") -> pd.DataFrame:
+    """The rows with a better `mean` than every row with as few or fewer `trainable`; cheapest first."""
+    by_cost = points.sort_values(["trainable", "mean"], ascending=[True, better == "lower"])
+    gain = by_cost["mean"] * (1 if better == "higher" else -1)
+    return by_cost[gain > gain.cummax().shift(fill_value=float("-inf"))]

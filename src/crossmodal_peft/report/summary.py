@@ -10,9 +10,11 @@ import pandas as pd
 
 from crossmodal_peft.report.aggregate import arrow, over_seeds, seeds_of
 from crossmodal_peft.report.pareto import pareto_front
+from crossmodal_peft.retrieval.metrics import metric_named
 
 INPUTS = ["quality", "costs", "significance"]
-METRIC, NAME = "hit@10", "R@10"
+METRIC = "hit@10"
+NAME, UNIT = metric_named(METRIC).label, metric_named(METRIC).unit
 LEVEL = 0.05
 
 
@@ -41,7 +43,7 @@ def better(tests: pd.DataFrame, method: str, other: str) -> bool:
 
 def _lines(quality: pd.DataFrame, costs: pd.DataFrame, significance: pd.DataFrame) -> Iterator[str]:
     tests = significance[significance["metric"] == METRIC]
-    recall = quality[quality["metric"] == METRIC].assign(value=lambda rows: 100 * rows["value"])
+    recall = quality[quality["metric"] == METRIC].assign(value=lambda rows: UNIT.factor * rows["value"])
     points = _points(recall, costs)
     sizes = recall.drop_duplicates("direction")
     yield f"{seeds_of(quality).capitalize()} a method. " + " ".join(
@@ -118,11 +120,12 @@ def _cheapest_unbeaten(points: pd.DataFrame, tests: pd.DataFrame) -> str:
 def _power(significance: pd.DataFrame) -> str:
     """How many pairs the tests tell apart, and how wide their intervals are."""
     parts = []
-    for metric, name in (("hit@1", "R@1"), (METRIC, NAME)):
-        rows = significance[significance["metric"] == metric]
+    for metric in map(metric_named, ("hit@1", METRIC)):
+        rows = significance[significance["metric"] == metric.name]
         certain = int((rows["p_holm"] < LEVEL).sum())
-        half = 50 * (rows["high"] - rows["low"]).median()
+        half = metric.unit.factor / 2 * (rows["high"] - rows["low"]).median()
         if len(rows):
+            name = metric.label
             parts.append(f"at {name} {certain} of {len(rows)} pairs (median interval ± {half:.1f} points)")
     return f"**Told apart**: {'; '.join(parts) or 'nothing, there is one method only'}."
 

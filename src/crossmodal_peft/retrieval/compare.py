@@ -1,12 +1,12 @@
 """Which method beats which: per-query results of many cells → intervals and paired tests."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from crossmodal_peft.retrieval.evaluate import WITH_INTERVALS, Direction
+from crossmodal_peft.retrieval.metrics import definitions, with_intervals, with_tests
 from crossmodal_peft.retrieval.statistics import (
     Comparison,
     hierarchical_interval,
@@ -15,14 +15,15 @@ from crossmodal_peft.retrieval.statistics import (
     significance,
 )
 
-METRICS = ("hit@1", "hit@10", "map@10")
+if TYPE_CHECKING:
+    from crossmodal_peft.retrieval.evaluate import Direction
+
 RESAMPLING_SEED = 0
 COMPARED = (
-    "hit@K: share of queries with any relevant item among the first K (R@K in CLIP and CLAP papers). map@10: "
-    "sum of the precisions at the relevant items among the first 10, divided by min(R, 10) for R relevant "
-    "items. low, high: 95 % bootstrap over queries. difference: to the first cell on the same queries, with "
-    "its 95 % interval (paired t-test); p_holm: its p-value after Holm's correction over the cells of a "
-    "direction and metric. Ties count by their expected value over random orders."
+    f"{definitions(with_intervals())} R: relevant items of a query. low, high: 95 % bootstrap over queries. "
+    "difference: to the first cell on the same queries, with its 95 % interval (paired t-test); p_holm: its "
+    "p-value after Holm's correction over the cells of a direction and metric. Ties count by their expected "
+    "value over random orders."
 )
 
 
@@ -38,16 +39,17 @@ def by_cell(queries: pd.DataFrame, metric: str) -> np.ndarray:
     return table.to_numpy()
 
 
-def compare_methods(queries: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+def compare_methods(queries: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.DataFrame:
     """Paired tests between all methods, for each dataset, direction and metric.
 
-    `queries`: rows of all cells with dataset, method, seed, direction, query and the metrics. Returns columns
-    dataset, direction, metric, method_a, method_b, difference, low, high, p, p_holm (over the pairs of one
-    dataset, direction and metric). Raises ValueError if methods were evaluated on different queries or seeds.
+    `queries`: rows of all cells with dataset, method, seed, direction, query and the metrics. `metrics`:
+    names; None for those that the registry says are tested. Returns columns dataset, direction, metric,
+    method_a, method_b, difference, low, high, p, p_holm (over the pairs of one dataset, direction and
+    metric). Raises ValueError if methods were evaluated on different queries or seeds.
     """
     tables = []
     for (dataset, direction), part in queries.groupby(["dataset", "direction"], sort=False):
-        for metric in metrics:
+        for metric in with_tests() if metrics is None else metrics:
             values = {str(m): by_cell(rows, metric) for m, rows in part.groupby("method", sort=False)}
             if len(values) > 1:
                 table = significance(values)
@@ -67,20 +69,20 @@ def compare_methods(queries: pd.DataFrame, metrics: Sequence[str] = METRICS) -> 
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
-def method_intervals(queries: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+def method_intervals(queries: pd.DataFrame, metrics: Sequence[str] | None = None) -> pd.DataFrame:
     """The mean of each method with its interval over seeds and queries.
 
-    Returns columns dataset, direction, metric, method, value, low, high.
+    `metrics` as in `compare_methods`. Returns columns dataset, direction, metric, method, value, low, high.
     """
     rows = []
     for (dataset, direction, method), part in queries.groupby(["dataset", "direction", "method"], sort=False):
-        for metric in metrics:
+        for metric in with_tests() if metrics is None else metrics:
             found = hierarchical_interval(by_cell(part, metric), seed=RESAMPLING_SEED)
             rows.append((dataset, direction, metric, method, found.value, found.low, found.high))
     return pd.DataFrame(rows, columns=["dataset", "direction", "metric", "method", "value", "low", "high"])
 
 
-def compare_cells(cells: Mapping[str, Mapping[str, Direction]]) -> pd.DataFrame:
+def compare_cells(cells: Mapping[str, Mapping[str, "Direction"]]) -> pd.DataFrame:
     """Cells on one gallery: metrics with intervals over queries, and paired tests against the first cell.
 
     `cells`: name → direction → result. Returns columns direction, metric, cell, value, low, high, and for
@@ -90,7 +92,7 @@ def compare_cells(cells: Mapping[str, Mapping[str, Direction]]) -> pd.DataFrame:
     first, *others = cells
     rows = []
     for direction, reference in cells[first].items():
-        for metric in WITH_INTERVALS:
+        for metric in reference.summary["intervals"]:
             tests = {name: _against(reference, cells[name].get(direction), metric, name) for name in others}
             adjusted = dict(zip(others, holm([test.p for test in tests.values()]), strict=True))
             for name, results in cells.items():
@@ -105,7 +107,7 @@ def compare_cells(cells: Mapping[str, Mapping[str, Direction]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _against(reference: Direction, other: Direction | None, metric: str, name: str) -> Comparison:
+def _against(reference: "Direction", other: "Direction | None", metric: str, name: str) -> Comparison:
     if other is None or not other.queries["query"].equals(reference.queries["query"]):
         raise ValueError(f"{name}: has other queries than the first cell; compare cells of one dataset")
     return paired_test(other.queries[[metric]].to_numpy().T, reference.queries[[metric]].to_numpy().T)

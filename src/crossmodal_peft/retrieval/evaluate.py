@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from crossmodal_peft.retrieval.conditions import conditions
 from crossmodal_peft.retrieval.embeddings import Gallery, pooled
-from crossmodal_peft.retrieval.metrics import conditions, metrics, summarise
+from crossmodal_peft.retrieval.metrics import metrics, summarise, with_intervals
 from crossmodal_peft.retrieval.ranks import rank
 from crossmodal_peft.retrieval.relevance import Relevance, relevance_from_labels
 from crossmodal_peft.retrieval.statistics import bootstrap_interval
 from crossmodal_peft.retrieval.topk import nearest
 
 RETRIEVED = 10  # Items kept for each query.
-WITH_INTERVALS = ("hit@1", "hit@5", "hit@10", "map@10")
 RESAMPLING_SEED = 0
 
 
@@ -91,7 +91,7 @@ def evaluate_direction(
 def intervals(values: dict[str, np.ndarray]) -> dict[str, list[float]]:
     """[low, high] of the mean over queries, for the metrics that are reported with one."""
     found = {}
-    for name in WITH_INTERVALS:
+    for name in with_intervals():
         if name in values and np.count_nonzero(~np.isnan(values[name])) > 1:
             interval = bootstrap_interval(values[name], seed=RESAMPLING_SEED)
             found[name] = [interval.low, interval.high]

@@ -1,64 +1,144 @@
-"""Retrieval metrics per query and their summary.
+"""The retrieval metrics: a function each, with what tables, plots, intervals and tests need to know of it.
 
-With R relevant items of a query and a full ranking of the gallery:
-
-- `hit@K`: 1 when any relevant item is among the first K (what the CLIP and CLAP literature calls R@K).
-- `recall@K`: relevant items among the first K, divided by R.
-- `precision@K`: relevant items among the first K, divided by K.
-- `map@K`: mean over queries of the precision at each relevant item among the first K, summed and divided by
-  min(R, K); for K = 10 the DCASE mAP@10.
-- `map@K_trec`: the same sum divided by R, as trec_eval's map_cut and ranx define it.
-- `map`: the same at full depth, divided by R.
-- `mrr`: 1 / rank of the first relevant item.
-- `ndcg@K`: gain 1 for a relevant item, discount 1 / log2(1 + rank), divided by its value for a perfect
-  ranking.
-- `first_rank`: rank of the first relevant item, counted from 1; `median_rank` and `mean_rank` summarise it.
-
-Where items tie, every metric is its expected value over the random orders of the tied items (McSherry and
-Najork 2008, "Computing information retrieval performance measures efficiently in the presence of tied
-scores"), so a constant scorer is at chance and the order of the gallery never matters. Without ties all
-definitions agree with trec_eval and ranx.
+To add a metric, write its function here, below the others. A function under `@per_query` gives every query a
+value; its record is their mean. A function under `@over_queries` gives one value, from those of all queries.
+`{k}` in a name stands for every K of `evaluate.ks`. R is the number of relevant items of a query. Where items
+tie, every metric is its expected value over their random orders (see `ties`). Without ties all definitions
+agree with trec_eval and ranx. Loads no torch.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import digamma
 
-from crossmodal_peft.retrieval.ranks import Ranks
+from crossmodal_peft.retrieval.metric_entry import (
+    PERCENT,
+    RANK,
+    REGISTRY,
+    SHARE,
+    Metric,
+    cut_off_of,
+    family_of,
+    over_queries,
+    per_query,
+)
+from crossmodal_peft.retrieval.ties import Floats, Ties, found_among, or_nan, precision_sum, tie_groups
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-# Random-initialised or collapsed encoders put all items in one direction; trained ones stay well below this.
-COLLAPSED_COSINE = 0.99
+if TYPE_CHECKING:
+    from crossmodal_peft.retrieval.ranks import Ranks
 
 
-@dataclass(frozen=True)
-class _Ties:
-    """Groups of equally scored items that hold a relevant one, by query and descending score.
+@per_query("mrr", "MRR", SHARE, "higher")
+def mrr(ties: Ties) -> Floats:
+    """1 / rank of the first relevant item.
 
-    Attributes:
-        query: (groups,) query row.
-        before: (groups,) gallery items ranked before the group.
-        found: (groups,) relevant items among those.
-        relevant: (groups,) relevant items in the group.
-        size: (groups,) all items in the group.
-        total: (queries,) relevant items of each query, R.
+    In ties summed over the item's possible places in its group.
     """
+    groups = ties.leading
+    kinds, which = np.unique(
+        np.stack([ties.before[groups], ties.size[groups], ties.relevant[groups]]), axis=1, return_inverse=True
+    )
+    values = np.empty(kinds.shape[1])
+    for kind, (before, size, relevant) in enumerate(kinds.T):
+        place = np.arange(size - relevant + 1)
+        # Chance that the places before hold no relevant item, times that this one does.
+        empty = np.cumprod(np.append(1.0, (size - relevant - place[:-1]) / (size - place[:-1])))
+        values[kind] = np.sum(empty * relevant / (size - place) / (before + place + 1))
+    return ties.on_queries(values[which.reshape(-1)])
 
-    query: Integers
-    before: Integers
-    found: Integers
-    relevant: Integers
-    size: Integers
-    total: Integers
+
+@per_query("map", "mAP", PERCENT, "higher")
+def average_precision(ties: Ties) -> Floats:
+    """Sum of the precisions at the relevant items of the whole ranking, divided by R."""
+    return precision_sum(ties, ties.gallery_size) / or_nan(ties.total)
 
 
-def metrics(ranks: Ranks, ks: Sequence[int] = (1, 5, 10)) -> dict[str, Floats]:
-    """Every metric of every query; the module's docstring defines them.
+@per_query(
+    "hit@{k}",
+    "R@{k}",
+    PERCENT,
+    "higher",
+    intervals=["hit@1", "hit@5", "hit@10"],
+    tests=["hit@1", "hit@10"],
+)
+def hit(ties: Ties, k: int) -> Floats:
+    """Share of queries with any relevant item among the first K (R@K in CLIP and CLAP papers).
+
+    In ties 1 - P(the places of the first relevant item's group among the first K hold no relevant item).
+    """
+    groups = ties.leading
+    size, relevant = ties.size[groups], ties.relevant[groups]
+    places = np.clip(k - ties.before[groups], 0, size)
+    missed = np.ones(len(groups))
+    for place in range(int(places.max(initial=0))):
+        still = np.maximum(size - relevant - place, 0) / np.maximum(size - place, 1)
+        missed = np.where(place < places, missed * still, missed)
+    return ties.on_queries(1 - missed)
+
+
+@per_query("recall@{k}", "recall@{k}", PERCENT, "higher")
+def recall(ties: Ties, k: int) -> Floats:
+    """Relevant items among the first K, divided by R."""
+    return found_among(ties, k) / or_nan(ties.total)
+
+
+@per_query("precision@{k}", "precision@{k}", PERCENT, "higher")
+def precision(ties: Ties, k: int) -> Floats:
+    """Relevant items among the first K, divided by K."""
+    return np.where(ties.total > 0, found_among(ties, k) / k, np.nan)
+
+
+@per_query("map@{k}", "mAP@{k}", PERCENT, "higher", intervals=["map@10"], tests=["map@10"])
+def average_precision_at_k(ties: Ties, k: int) -> Floats:
+    """Sum of the precisions at the relevant items among the first K, divided by min(R, K).
+
+    For K = 10 the mAP@10 of DCASE.
+    """
+    return precision_sum(ties, k) / or_nan(np.minimum(ties.total, k))
+
+
+@per_query("map@{k}_trec", "mAP@{k} (trec_eval)", PERCENT, "higher")
+def average_precision_at_k_as_trec(ties: Ties, k: int) -> Floats:
+    """Sum of the precisions at the relevant items among the first K, divided by R.
+
+    As trec_eval's map_cut and ranx define it.
+    """
+    return precision_sum(ties, k) / or_nan(ties.total)
+
+
+@per_query("ndcg@{k}", "nDCG@{k}", PERCENT, "higher")
+def ndcg(ties: Ties, k: int) -> Floats:
+    """Sum of 1 / log2(1 + rank) over the relevant items among the first K, divided by its highest value."""
+    gains = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
+    reached = gains[np.minimum(ties.before + ties.size, k)] - gains[np.minimum(ties.before, k)]
+    best = gains[np.minimum(ties.total, k)]
+    return ties.summed(reached * ties.relevant / ties.size) / or_nan(best)
+
+
+@over_queries("median_rank", "median rank", RANK, "lower")
+def median_rank(values: Mapping[str, Floats]) -> float:
+    """Median over the queries of the rank of the first relevant item, counted from 1."""
+    return float(np.median(values["first_rank"]))
+
+
+@over_queries("mean_rank", "mean rank", RANK, "lower")
+def mean_rank(values: Mapping[str, Floats]) -> float:
+    """Mean over the queries of the rank of the first relevant item, counted from 1."""
+    return float(values["first_rank"].mean())
+
+
+def first_rank(ties: Ties) -> Floats:
+    """Rank of the first relevant item, counted from 1.
+
+    In ties expected: the least of r random places out of m is (m + 1) / (r + 1) on average.
+    """
+    groups = ties.leading
+    return ties.on_queries(ties.before[groups] + (ties.size[groups] + 1) / (ties.relevant[groups] + 1))
+
+
+def metrics(ranks: "Ranks", ks: Sequence[int] = (1, 5, 10)) -> dict[str, Floats]:
+    """Every per-query metric, and `first_rank`: the rank of the first relevant item, counted from 1.
 
     Args:
         ranks: from `ranks.rank`.
@@ -72,25 +152,16 @@ def metrics(ranks: Ranks, ks: Sequence[int] = (1, 5, 10)) -> dict[str, Floats]:
     """
     if any(k < 1 for k in ks):
         raise ValueError(f"every K must be at least 1, got {list(ks)}")
-    ties = _tie_groups(ranks)
-    gallery_size = ranks.relevance.gallery_size
-    leading = np.flatnonzero(ties.found == 0)
-    values = {"first_rank": _on_queries(ties, leading, _first_rank(ties, leading))}
-    values["mrr"] = _on_queries(ties, leading, _reciprocal_rank(ties, leading))
-    values["map"] = _precision_sum(ties, gallery_size) / _or_nan(ties.total)
-    for k in ks:
-        found, precisions = _found(ties, k), _precision_sum(ties, k)
-        values[f"hit@{k}"] = _on_queries(ties, leading, _hit(ties, leading, k))
-        values[f"recall@{k}"] = found / _or_nan(ties.total)
-        values[f"precision@{k}"] = np.where(ties.total > 0, found / k, np.nan)
-        values[f"map@{k}"] = precisions / _or_nan(np.minimum(ties.total, k))
-        values[f"map@{k}_trec"] = precisions / _or_nan(ties.total)
-        values[f"ndcg@{k}"] = _ndcg(ties, k)
-    return values
+    ties = tie_groups(ranks)
+    entries = [metric for metric in REGISTRY.values() if metric.per_query]
+    values = {"first_rank": first_rank(ties)}
+    values |= {metric.name: metric.function(ties) for metric in entries if not metric.at_k}
+    families = [metric for metric in entries if metric.at_k]
+    return values | {metric.at(k).name: metric.function(ties, k) for k in ks for metric in families}
 
 
 def summarise(values: Mapping[str, Floats]) -> dict[str, float]:
-    """Mean of every metric over the queries that have a relevant item; for the rank its median and mean.
+    """What a record holds: per-query metrics averaged over the queries that have a relevant item, the others.
 
     Raises:
         ValueError: no query has a relevant item.
@@ -98,124 +169,44 @@ def summarise(values: Mapping[str, Floats]) -> dict[str, float]:
     judged = ~np.isnan(values["first_rank"])
     if not judged.any():
         raise ValueError("no query has a relevant item in the gallery: there is nothing to average")
-    means = {name: float(per_query[judged].mean()) for name, per_query in values.items()}
-    mean_rank = means.pop("first_rank")
-    return means | {"median_rank": float(np.median(values["first_rank"][judged])), "mean_rank": mean_rank}
+    kept = {name: per_query[judged] for name, per_query in values.items()}
+    means = {name: float(per_query.mean()) for name, per_query in kept.items() if name != "first_rank"}
+    others = [metric for metric in REGISTRY.values() if not metric.per_query]
+    return means | {metric.name: metric.function(kept) for metric in others}
 
 
-def conditions(ranks: Ranks, ks: Sequence[int] = (1, 5, 10)) -> dict[str, int | float | bool | list[int]]:
-    """What a reader must know beside the numbers, for the record of an evaluation.
+def is_metric(name: str) -> bool:
+    """Whether a name in a record is that of a metric."""
+    return family_of(name) in REGISTRY
 
-    Returns:
-        `queries`: those averaged over; `queries_excluded`: those without a relevant item; `gallery`: its
-        size; `k_above_gallery`: the cut-offs that the gallery is too small for (hit and recall are 1 there,
-        precision is at most gallery / K); `query_similarity`, `gallery_similarity`: mean cosine between
-        different embeddings (NaN for a single one); `query_collapsed`, `gallery_collapsed`: that mean exceeds
-        0.99.
+
+def metric_named(name: str) -> Metric:
+    """What is known of a metric of a record, such as `hit@5`.
+
+    Raises ValueError that lists the metrics if there is none of this name.
     """
-    judged = int(np.count_nonzero(ranks.relevance.counts))
-    return {
-        "queries": judged,
-        "queries_excluded": ranks.relevance.query_count - judged,
-        "gallery": ranks.relevance.gallery_size,
-        "k_above_gallery": [k for k in ks if k > ranks.relevance.gallery_size],
-        "query_similarity": ranks.query_similarity,
-        "gallery_similarity": ranks.gallery_similarity,
-        "query_collapsed": ranks.query_similarity > COLLAPSED_COSINE,
-        "gallery_collapsed": ranks.gallery_similarity > COLLAPSED_COSINE,
-    }
+    if not is_metric(name):
+        valid = ", ".join(known.replace("{k}", "K") for known in REGISTRY)
+        raise ValueError(f"no metric {name!r}; there are: {valid}, with a number for K")
+    family, k = REGISTRY[family_of(name)], cut_off_of(name)
+    return family if k is None else family.at(k)
 
 
-def _tie_groups(ranks: Ranks) -> _Ties:
-    relevance = ranks.relevance
-    order = np.lexsort((-ranks.scores, relevance.queries))
-    query, scores = relevance.queries[order], ranks.scores[order]
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (query[1:] != query[:-1]) | (scores[1:] != scores[:-1])
-    starts = np.flatnonzero(new)
-    relevant = np.diff(np.append(starts, len(order)))
-    first, query = order[starts], query[starts]
-    found = starts - relevance.offsets[query]
-    return _Ties(
-        query=query,
-        before=found + ranks.irrelevant_above[first],
-        found=found,
-        relevant=relevant,
-        size=relevant + ranks.irrelevant_tied[first],
-        total=relevance.counts,
-    )
+def with_intervals() -> list[str]:
+    """The names that an evaluation reports with an interval over queries."""
+    return [name for metric in REGISTRY.values() for name in metric.intervals]
 
 
-def _on_queries(ties: _Ties, groups: Integers, values: Floats) -> Floats:
-    """(queries,) values of one group per query, NaN for queries that have none."""
-    per_query = np.full(len(ties.total), np.nan)
-    per_query[ties.query[groups]] = values
-    return per_query
+def with_tests() -> list[str]:
+    """The names at which methods are compared by paired tests."""
+    return [name for metric in REGISTRY.values() for name in metric.tests]
 
 
-def _summed(ties: _Ties, values: Floats) -> Floats:
-    """(queries,) sums of group values."""
-    sums = np.bincount(ties.query, weights=values, minlength=len(ties.total))
-    return sums.astype(np.float64, copy=False)
+def definitions(names: Iterable[str]) -> str:
+    """What these metrics are, in words: each family once, with K for its number."""
+    families = dict.fromkeys(map(family_of, names))
+    return " ".join(f"{REGISTRY[f].at('K').name}: {_lower(REGISTRY[f].description)}" for f in families)
 
 
-def _or_nan(counts: Integers | Floats) -> Floats:
-    """Divisors with NaN in place of 0, so that a query without a relevant item has no value."""
-    return np.where(counts > 0, counts, np.nan).astype(np.float64)
-
-
-def _found(ties: _Ties, k: int) -> Floats:
-    """Expected number of relevant items among the first k; an item of a group is as likely at any place."""
-    places = np.clip(k - ties.before, 0, ties.size)
-    return _summed(ties, ties.relevant * places / ties.size)
-
-
-def _precision_sum(ties: _Ties, k: int) -> Floats:
-    """Expected sum of the precisions at the relevant items among the first k.
-
-    Place j = 1, 2, … of a group holds a relevant item with probability relevant / size. The places before it
-    hold the group's other relevant items spread evenly, so the precision there is
-    (found + 1 + spread * (j - 1)) / (before + j). The sum over j is harmonic: in closed form by digamma.
-    """
-    places = np.clip(k - ties.before, 0, ties.size)
-    spread = (ties.relevant - 1) / np.maximum(ties.size - 1, 1)
-    harmonic = digamma(ties.before + places + 1) - digamma(ties.before + 1)
-    tied = spread * places + (ties.found + 1 - spread * (ties.before + 1)) * harmonic
-    untied = (ties.found + 1) / (ties.before + 1) * places
-    return _summed(ties, np.where(ties.size == 1, untied, tied * ties.relevant / ties.size))
-
-
-def _ndcg(ties: _Ties, k: int) -> Floats:
-    gains = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
-    reached = gains[np.minimum(ties.before + ties.size, k)] - gains[np.minimum(ties.before, k)]
-    return _summed(ties, reached * ties.relevant / ties.size) / _or_nan(gains[np.minimum(ties.total, k)])
-
-
-def _first_rank(ties: _Ties, groups: Integers) -> Floats:
-    """Expected rank of the first relevant item: the least of r places out of m is (m + 1) / (r + 1)."""
-    return ties.before[groups] + (ties.size[groups] + 1) / (ties.relevant[groups] + 1)
-
-
-def _hit(ties: _Ties, groups: Integers, k: int) -> Floats:
-    """Probability that a group holds a relevant item among the first k: 1 - P(its places there hold none)."""
-    size, relevant = ties.size[groups], ties.relevant[groups]
-    places = np.clip(k - ties.before[groups], 0, size)
-    missed = np.ones(len(groups))
-    for place in range(int(places.max(initial=0))):
-        still = np.maximum(size - relevant - place, 0) / np.maximum(size - place, 1)
-        missed = np.where(place < places, missed * still, missed)
-    return 1 - missed
-
-
-def _reciprocal_rank(ties: _Ties, groups: Integers) -> Floats:
-    """Expected 1 / rank of the first relevant item, summed over its possible places in the group."""
-    kinds, which = np.unique(
-        np.stack([ties.before[groups], ties.size[groups], ties.relevant[groups]]), axis=1, return_inverse=True
-    )
-    values = np.empty(kinds.shape[1])
-    for kind, (before, size, relevant) in enumerate(kinds.T):
-        place = np.arange(size - relevant + 1)
-        # Chance that the places before hold no relevant item, times that this one does.
-        empty = np.cumprod(np.append(1.0, (size - relevant - place[:-1]) / (size - place[:-1])))
-        values[kind] = np.sum(empty * relevant / (size - place) / (before + place + 1))
-    return values[which.reshape(-1)]
+def _lower(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]

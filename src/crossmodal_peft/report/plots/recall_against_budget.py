@@ -11,10 +11,12 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crossmodal_peft.report.aggregate import over_seeds
+from crossmodal_peft.report.aggregate import over_directions
 from crossmodal_peft.report.plots import STYLE, WIDTH, MethodStyle, footnote, spread, styles
+from crossmodal_peft.retrieval.metrics import metric_named
 
 INPUTS = ["quality", "costs"]
+SHOWN = "hit@1"
 
 
 @rc_context(STYLE)
@@ -52,10 +54,8 @@ def budget_points(quality: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     cells = fitted.drop_duplicates(["dataset", "method"]).reindex(
         columns=["dataset", "method", "method_parameters"]
     )
-    by_seed = quality[quality["metric"] == "hit@1"].groupby(["dataset", "method", "seed"], sort=False)
-    recall = over_seeds(by_seed["value"].mean().mul(100).reset_index(), ["dataset", "method"], "value")
-    points = cells.merge(recall, on=["dataset", "method"])
-    return points.assign(line=points["method"].str.rpartition("-")[0])
+    points = cells.merge(over_directions(quality, SHOWN), on=["dataset", "method"])
+    return points.assign(line=[method.rpartition("-")[0] for method in points["method"]])
 
 
 def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> None:
@@ -68,4 +68,4 @@ def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> N
         axes.fill_between(x, mean - deviation, mean + deviation, color=look.colour, alpha=0.12, linewidth=0)
     axes.set_xscale("log")
     axes.set_xlabel("trained parameters in the encoders")
-    axes.set_ylabel("mean R@1 (%)")
+    axes.set_ylabel(f"mean {metric_named(SHOWN).axis}")

@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 from matplotlib.transforms import Bbox
 
-from crossmodal_peft.report.aggregate import over_seeds
+from crossmodal_peft.report.aggregate import over_directions
 from crossmodal_peft.report.pareto import pareto_front
 from crossmodal_peft.report.plots import STYLE, WIDTH, MethodStyle, footnote, spread, styles, tint
+from crossmodal_peft.retrieval.metrics import metric_named
 
 INPUTS = ["quality", "costs"]
+SHOWN = "hit@1"
 
 XY = tuple[float, float]
 
@@ -80,15 +82,12 @@ def leader_of(place: Bbox, anchor: XY) -> Path:
 
 
 def _points(quality: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    at_one = quality[quality["metric"] == "hit@1"]
-    by_seed = at_one.groupby(["dataset", "method", "seed"], sort=False)["value"].mean().mul(100).reset_index()
-    points = over_seeds(by_seed, ["dataset", "method"], "value")
     trainable = costs.groupby(["dataset", "method"], sort=False)["trainable"].first().reset_index()
-    return points.merge(trainable, on=["dataset", "method"])
+    return over_directions(quality, SHOWN).merge(trainable, on=["dataset", "method"])
 
 
 def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> None:
-    front = pareto_front(points)
+    front = pareto_front(points, metric_named(SHOWN).better)
     axes.step(front["trainable"], front["mean"], where="post", color="#bbbbbb", linewidth=1.2, zorder=1)
     for method, x, y, deviation in _numbers(points):
         look = looks[method]
@@ -96,7 +95,8 @@ def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> N
     axes.set_xscale("log")
     axes.margins(x=0.12, y=0.1)
     axes.set_xlabel("trainable parameters")
-    axes.set_ylabel("R@1, mean over directions (%)")
+    shown = metric_named(SHOWN)
+    axes.set_ylabel(f"{shown.label}, mean over directions{shown.unit.sign}")
 
 
 def _name_points(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> None:
@@ -104,7 +104,10 @@ def _name_points(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]
     numbers = sorted(_numbers(points), key=lambda row: -row[2])
     bars = [[(x, y - deviation), (x, y + deviation)] for _, x, y, deviation in numbers]
     taken = [Bbox(_in_points(axes, bar)).padded(4) for bar in bars]
-    taken += [Bbox(_in_points(axes, step)).padded(1) for step in _steps(pareto_front(points))]
+    taken += [
+        Bbox(_in_points(axes, step)).padded(1)
+        for step in _steps(pareto_front(points, metric_named(SHOWN).better))
+    ]
     room = Bbox(axes.bbox.get_points() * 72 / axes.figure.dpi)
     leaders: list[Path] = []
     for method, x, y, _ in numbers:

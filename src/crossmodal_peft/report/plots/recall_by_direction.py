@@ -17,17 +17,24 @@ from crossmodal_peft.report.plots import (
     styles,
     tint,
 )
+from crossmodal_peft.retrieval.metrics import family_of, metric_named
 
 INPUTS = ["quality"]
 
-# Metric: (name, share of the method's colour that fills the marker).
-SHOWN = {"hit@1": ("R@1", 1.0), "hit@5": ("R@5", 0.45), "hit@10": ("R@10", 0.0)}
+# Metrics of one unit, and the share of the method's colour that fills the marker.
+SHOWN = {"hit@1": 1.0, "hit@5": 0.45, "hit@10": 0.0}
+AXIS = ", ".join(dict.fromkeys(metric_named(family_of(name)).at("K").axis for name in SHOWN))
 
 
 @rc_context(STYLE)
 def plot(quality: pd.DataFrame) -> Figure:
     """R@K (hit@K) in percent, a row of dots per method, with the deviation over seeds."""
-    points = over_seeds(quality, ["dataset", "method", "direction", "metric"], "value")
+    points = over_seeds(
+        quality[quality["metric"].isin(SHOWN)], ["dataset", "method", "direction", "metric"], "value"
+    )
+    points[["mean", "sd"]] = points[["mean", "sd"]].mul(
+        [metric_named(metric).unit.factor for metric in points["metric"]], axis=0
+    )
     points["pair"] = points["direction"].map(pair)
     pairs = points[["dataset", "pair"]].drop_duplicates()
     methods = list(points["method"].unique())
@@ -42,9 +49,7 @@ def plot(quality: pd.DataFrame) -> Figure:
             axes.set_title(f"{dataset}: {arrow(direction)}")
             axes.tick_params(labelleft=axes is panels[0])
         # The panels of a row share this axis: it must reach the farther of their points.
-        panels[0].set_xlim(
-            0, 105 * (shown["mean"] + shown["sd"].fillna(0))[shown["metric"].isin(SHOWN)].max()
-        )
+        panels[0].set_xlim(0, 1.05 * (shown["mean"] + shown["sd"].fillna(0)).max())
         for axes in panels[len(directions) :]:
             axes.remove()
     figure.legend(handles=_legend(), loc="outside upper center", ncols=3)
@@ -54,13 +59,13 @@ def plot(quality: pd.DataFrame) -> Figure:
 
 def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> None:
     methods = list(points["method"].unique())
-    for metric, (_, share) in SHOWN.items():
+    for metric, share in SHOWN.items():
         for row in points[points["metric"] == metric].to_dict("records"):
             look = looks[row["method"]]
             axes.errorbar(
-                100 * row["mean"],
+                row["mean"],
                 methods.index(row["method"]),
-                xerr=None if pd.isna(row["sd"]) else 100 * row["sd"],
+                xerr=None if pd.isna(row["sd"]) else row["sd"],
                 fmt=look.marker,
                 color=look.colour,
                 markerfacecolor=tint(look.colour, share),
@@ -68,12 +73,20 @@ def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> N
                 elinewidth=1,
             )
     list_methods(axes, methods)
-    axes.set_xlabel("R@K (%)")
+    axes.set_xlabel(AXIS)
 
 
 def _legend() -> list[Line2D]:
     grey = "#555555"
     return [
-        Line2D([], [], label=name, color=grey, marker="o", linestyle="", markerfacecolor=tint(grey, share))
-        for name, share in SHOWN.values()
+        Line2D(
+            [],
+            [],
+            label=metric_named(metric).label,
+            color=grey,
+            marker="o",
+            linestyle="",
+            markerfacecolor=tint(grey, share),
+        )
+        for metric, share in SHOWN.items()
     ]

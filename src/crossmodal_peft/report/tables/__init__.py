@@ -1,9 +1,17 @@
 """One file per table: `INPUTS` names the csv files it reads, `table(**frames)` gives a render.Table.
 
-Here is what the tables share: how a mean over seeds is printed, and where no number is.
+Here is what the tables share: how a mean over seeds is printed, where no number is, and how metrics are
+shown, of which a table lists the names only.
 """
 
 import math
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from crossmodal_peft.report.aggregate import arrow, pair
+from crossmodal_peft.report.render import Block
+from crossmodal_peft.retrieval.metrics import metric_named
 
 MISSING = "–"
 
@@ -13,3 +21,46 @@ def mean_and_deviation(mean: float, deviation: float, decimals: int) -> str:
     if math.isnan(mean):
         return MISSING
     return f"{mean:.{decimals}f}" + ("" if math.isnan(deviation) else f" ± {deviation:.{decimals}f}")
+
+
+def metric_blocks(means: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Block]:
+    """A block for each dataset and pair of modalities: methods in rows, metrics of each direction in columns.
+
+    `means`: rows with dataset, method, direction, metric, mean and sd over the seeds, in the unit of records.
+    Labels, units and which mean of a column is best (the highest or the lowest) are those of the registry.
+    Raises ValueError if a metric is not in it.
+    """
+    for dataset, cells in means[means["metric"].isin(list(metrics))].groupby("dataset", sort=False):
+        pairs = cells["direction"].map(pair)
+        for name in pairs.unique():
+            title = str(dataset) if pairs.nunique() == 1 else f"{dataset}: {name}"
+            yield _metric_block(title, cells[pairs == name], metrics)
+
+
+def units(metrics: Sequence[str]) -> str:
+    """How metrics are printed, for a caption: `percent`, or of several units which metric in which."""
+    labels: dict[str, list[str]] = {}
+    for metric in map(metric_named, metrics):
+        labels.setdefault(metric.unit.name, []).append(metric.label)
+    if len(labels) == 1:
+        return next(iter(labels))
+    return " and ".join(f"{unit} ({', '.join(names)})" for unit, names in labels.items())
+
+
+def _metric_block(title: str, cells: pd.DataFrame, metrics: Sequence[str]) -> Block:
+    methods = cells["method"].unique()
+    by_column = cells.set_index(["method", "direction", "metric"])[["mean", "sd"]]
+    texts, best = {}, {}
+    for direction in cells["direction"].unique():
+        for metric in map(metric_named, metrics):
+            wanted = pd.MultiIndex.from_product([methods, [direction], [metric.name]])
+            values = by_column.reindex(wanted).set_axis(methods)
+            shown = values * metric.unit.factor
+            heading = (arrow(direction), metric.label)
+            texts[heading] = [
+                mean_and_deviation(mean, deviation, metric.unit.decimals)
+                for mean, deviation in zip(shown["mean"], shown["sd"])
+            ]
+            best[heading] = metric.best(values["mean"])
+    index = pd.Index(methods, name="Method")
+    return Block(title, pd.DataFrame(texts, index=index), pd.DataFrame(best, index=index))

@@ -6,20 +6,22 @@ import pandas as pd
 
 from crossmodal_peft.report.aggregate import arrow
 from crossmodal_peft.report.render import Block, Table
+from crossmodal_peft.retrieval.metrics import metric_named
 
 INPUTS = ["significance"]
-METRIC = "hit@10"
+SHOWN = "hit@10"
 LEVEL = 0.05
 
 
 def table(significance: pd.DataFrame) -> Table:
-    """A block for each dataset: pairs of methods in rows, directions in columns, differences in R@10."""
-    shown = significance[significance.metric == METRIC]
+    """A block for each dataset: pairs of methods in rows, directions in columns, differences in SHOWN."""
+    shown = significance[significance.metric == SHOWN]
     blocks = [_block(str(dataset), part) for dataset, part in shown.groupby("dataset", sort=False)]
+    metric = metric_named(SHOWN)
     caption = (
-        f"Difference in R@10 ({METRIC}) in percentage points between two methods on the same queries "
-        "and seeds, first minus second, with its 95% interval; bold where p < 0.05 after Holm's correction "
-        "over the pairs of a column. Seeds and queries are both random in the test."
+        f"Difference in {metric.label} ({SHOWN}) in {metric.unit.differences} between two methods on the "
+        "same queries and seeds, first minus second, with its 95% interval; bold where p < 0.05 after Holm's "
+        "correction over the pairs of a column. Seeds and queries are both random in the test."
     )
     return Table(tidy=significance, shown=blocks, caption=caption)
 
@@ -37,9 +39,11 @@ def _wide(part: pd.DataFrame, values: str) -> pd.DataFrame:
     """Pairs × directions, both in their order of appearance."""
     table = part.pivot(index="pair", columns="direction", values=values)
     table = table.loc[list(part.pair.unique()), list(part.direction.unique())]
-    table.columns = pd.MultiIndex.from_tuples([(arrow(str(name)), "R@10") for name in table.columns])
+    label = metric_named(SHOWN).label
+    table.columns = pd.MultiIndex.from_tuples([(arrow(str(name)), label) for name in table.columns])
     return table.rename_axis("Methods")
 
 
 def _difference(row: Any) -> str:
-    return f"{100 * row.difference:+.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]"
+    printed = metric_named(SHOWN).printed
+    return f"{printed(row.difference, '+')} [{printed(row.low)}, {printed(row.high)}]"

@@ -7,6 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from crossmodal_peft.report.aggregate import arrow
+from crossmodal_peft.retrieval.metric_entry import Metric
+from crossmodal_peft.retrieval.metrics import metric_named
 from crossmodal_peft.search.demo import catalogue
 
 TABLES = {"Recall": "recall_at_k", "Parameters": "parameter_efficiency", "Certainty": "significance"}
@@ -43,7 +45,8 @@ def chart(quality: pd.DataFrame, costs: pd.DataFrame, k: int) -> Any:
         styles,  # Imports matplotlib, which the other pages need not wait for.
     )
 
-    cells = _cells(quality, costs, k)
+    shown = metric_named(f"hit@{k}")
+    cells = _cells(quality, costs, shown)
     means = cells.groupby("method", sort=False)[["trainable", "recall", "seconds"]].mean().reset_index()
     front = pareto_front(means.rename(columns={"recall": "mean"})).rename(columns={"mean": "recall"})
     methods = list(means["method"])
@@ -59,10 +62,14 @@ def chart(quality: pd.DataFrame, costs: pd.DataFrame, k: int) -> Any:
         title="trained parameters",
         axis=alt.Axis(format="~s"),
     )
-    y = alt.Y("recall:Q", scale=alt.Scale(zero=False, padding=10), title=f"R@{k}, mean over directions (%)")
+    y = alt.Y(
+        "recall:Q",
+        scale=alt.Scale(zero=False, padding=10),
+        title=f"{shown.label}, mean over directions{shown.unit.sign}",
+    )
     costs_of_cell = [
         alt.Tooltip("trainable:Q", title="trained parameters", format=","),
-        alt.Tooltip("recall:Q", title=f"R@{k} (%)", format=".1f"),
+        alt.Tooltip("recall:Q", title=shown.axis, format=".1f"),
         alt.Tooltip("seconds:Q", title="training (s)", format=".0f"),
     ]
     directions = [
@@ -79,10 +86,11 @@ def chart(quality: pd.DataFrame, costs: pd.DataFrame, k: int) -> Any:
     return alt.layer(line, large, small).properties(height=340)
 
 
-def _cells(quality: pd.DataFrame, costs: pd.DataFrame, k: int) -> pd.DataFrame:
+def _cells(quality: pd.DataFrame, costs: pd.DataFrame, shown: Metric) -> pd.DataFrame:
     """A row for each cell: recall in percent, by direction and their mean, and its costs."""
-    at_k = quality[quality["metric"] == f"hit@{k}"]
-    wide = at_k.pivot(index=["dataset", "method", "seed"], columns="direction", values="value") * 100
+    rows = quality[quality["metric"] == shown.name]
+    wide = rows.pivot(index=["dataset", "method", "seed"], columns="direction", values="value")
+    wide *= shown.unit.factor
     wide = wide.rename(columns=arrow).assign(recall=wide.mean(axis=1)).reset_index()
     order = costs[["dataset", "method", "seed", "trainable", "seconds"]]
     cells = order.merge(wide, on=["dataset", "method", "seed"])
