@@ -102,7 +102,7 @@ AnyEncoder = Annotated[TextEncoder | ImageEncoder | AudioEncoder, Field(discrimi
 
 
 def any_of(kind: str) -> Any:
-    """The settings of all variants of a kind; the key `kind` of a block selects one."""
+    """The settings of all variants of a kind; `kind:` in the block says which."""
     variants = [plugins.module(kind, name).Settings for name in plugins.names(kind)]
     return Annotated[reduce(or_, variants), Field(discriminator="kind")] if len(variants) > 1 else variants[0]
 

@@ -80,7 +80,7 @@ def chart(quality: pd.DataFrame, costs: pd.DataFrame, k: int) -> Any:
 
 
 def _cells(quality: pd.DataFrame, costs: pd.DataFrame, k: int) -> pd.DataFrame:
-    """One row per cell: recall in percent, by direction and averaged, and its costs."""
+    """A row for each cell: recall in percent, by direction and their mean, and its costs."""
     at_k = quality[quality["metric"] == f"hit@{k}"]
     wide = at_k.pivot(index=["dataset", "method", "seed"], columns="direction", values="value") * 100
     wide = wide.rename(columns=arrow).assign(recall=wide.mean(axis=1)).reset_index()
