@@ -2,11 +2,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Snakemake's jobs call the commands of the environment by their names.
+# Snakemake's jobs call the environment's commands by name.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Every job is a process: bytecode halves the time that its imports take, whatever the environment says.
+# Each job is a new process: cached bytecode halves its import time, so it is always enabled.
 export PYTHONDONTWRITEBYTECODE :=
-# torch's thread pools spin while they wait; with two cells side by side that time belongs to the other cell.
+# torch's thread pools spin while waiting; with two cells in parallel, that takes time from the other cell.
 export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: help reproduce verify smoke sweep report demo test lint lock clean
@@ -17,19 +17,19 @@ help:  ## list the targets
 reproduce: .venv/installed  ## run or continue the default matrix: download, train, evaluate, tables and plots
 	dvc repro
 
-verify: .venv/installed  ## read all versioned files and say which are damaged
+verify: .venv/installed  ## check all versioned files and list the damaged ones
 	python workflow/verify.py
 
 smoke: .venv/installed  ## the same workflow on a small slice of the data, in minutes
 	snakemake --configfile workflow/config/smoke.yaml
 
-sweep: .venv/installed  ## search the methods' learning rates on validation
+sweep: .venv/installed  ## tune the methods' learning rates on validation
 	snakemake sweep --configfile workflow/config/sweep.yaml
 
-report: .venv/installed  ## all results as one HTML page that opens offline: results/report.html
+report: .venv/installed  ## write all results as one HTML page that opens offline: results/report.html
 	crossmodal-peft report
 
-demo: .venv/installed  ## search the trained cells in a browser on this machine
+demo: .venv/installed  ## search with the trained cells in a local browser
 	crossmodal-peft demo
 
 test: .venv/installed lint  ## lint and run all tests
@@ -42,15 +42,15 @@ lint: .venv/installed  ## check style and types
 	mypy
 	lint-imports
 
-lock: .venv/installed  ## resolve the pinned packages again after a change of pyproject.toml
+lock: .venv/installed  ## update the pinned packages after a change to pyproject.toml
 	$(BIN)/pip install --quiet uv
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate \
 		--output-file requirements.lock
 
-clean:  ## delete what smoke and tests wrote
+clean:  ## delete the output of smoke and tests
 	rm -rf build
 
-# uv takes one minute, pip four; where a site's settings of pip mean nothing to uv, pip does it.
+# uv takes one minute, pip four; pip takes over where a site's pip configuration does not work with uv.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv==0.13.9 && \

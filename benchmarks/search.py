@@ -19,7 +19,7 @@ import pandas as pd
 from crossmodal_peft.cli.arguments import DEFAULT_PATHS, layout_of
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.paths import Layout
-from crossmodal_peft.data.audio import read_wave
+from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.provenance import hardware
 from crossmodal_peft.search import index as search_index
 
@@ -75,7 +75,7 @@ def embedding(cell: str, layout: Layout) -> list[tuple[str, float]]:
     read = {
         "text": str,
         "image": lambda s: stamps.read_image(root / s),
-        "audio": lambda s: read_wave(root / s),
+        "audio": lambda s: read_waveform(root / s),
     }
     for modality, items in index.items.items():
         medium = read[modality](items["source"][0])

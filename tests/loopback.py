@@ -1,4 +1,4 @@
-"""A small HTTP server on this machine: serves a folder, with ranges, and fails as it is told."""
+"""A small HTTP server on this machine: serves a folder, with range requests, and fails on demand."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from threading import Thread
 
 
 class Server(ThreadingHTTPServer):
-    """Attributes: `requests` (path, first byte) in their order; `cuts`: bytes until it hangs up, once."""
+    """Attributes: `requests` (path, first byte), in order; `cuts`: bytes before it hangs up, once each."""
 
     def __init__(self, folder: Path):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -17,7 +17,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Address of the folder."""
+        """The URL of the folder."""
         return f"http://127.0.0.1:{self.server_port}"
 
 

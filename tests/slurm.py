@@ -1,7 +1,7 @@
-"""A real Slurm on this machine, on loopback: munge, slurmctld, slurmd, a node with two GPUs that are none.
+"""A real Slurm on this machine, on loopback: munge, slurmctld, slurmd, a node with two fake GPUs.
 
 `python tests/slurm.py start FOLDER` and `python tests/slurm.py stop FOLDER`, as root, with the Debian
-packages slurm-wlm and munge. Its configuration is linked into /etc/slurm: job steps look nowhere else.
+packages slurm-wlm and munge. Its configuration is linked into /etc/slurm, where job steps look for it.
 """
 
 import os
@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 CONFIGURATION = Path("/etc/slurm")
-DAEMONS = ("slurmd", "slurmctld", "munged")  # In the order in which they are stopped.
+DAEMONS = ("slurmd", "slurmctld", "munged")  # In stopping order.
 SLURM = """
 ClusterName=loop
 SlurmctldHost={host}(127.0.0.1)
@@ -67,25 +67,25 @@ FILES = {
 
 
 def missing() -> str:
-    """Why there can be no Slurm here; empty where there can."""
+    """Why Slurm cannot run on this machine; empty if it can."""
     if not all(map(shutil.which, DAEMONS)):
-        return "no Slurm here: apt install slurm-wlm munge"
+        return "Slurm is not installed: apt install slurm-wlm munge"
     if configured := [str(CONFIGURATION / name) for name in FILES if (CONFIGURATION / name).exists()]:
-        return f"a Slurm is configured here already: {', '.join(configured)}"
-    return "" if os.geteuid() == 0 else "Slurm's daemons want to be started as root"
+        return f"Slurm is already configured on this machine: {', '.join(configured)}"
+    return "" if os.geteuid() == 0 else "Slurm's daemons must be started as root"
 
 
 def start(folder: Path) -> None:
     """Write the configuration into a new folder, start the daemons and wait for the node."""
     for name in ("munge", "state", "spool", "log"):
         (folder / name).mkdir(mode=0o755, parents=True)
-    for parent in folder.parents:  # munge's socket wants a way that everybody may go.
+    for parent in folder.parents:  # Every user must be able to reach munge's socket.
         if parent.stat().st_uid == os.getuid() and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o055)
-    for number in (0, 1):  # Of /dev/null.
+    for number in (0, 1):  # Device numbers of /dev/null.
         subprocess.run(["mknod", folder / f"fakegpu{number}", "c", "1", "3"], check=True)
     node = {"host": socket.gethostname().split(".")[0], "cores": os.cpu_count()}
-    # In MiB. A node that has less than its line says would never be idle.
+    # In MiB. A node with less memory than its line says never becomes idle.
     node["memory"] = int(0.9 * psutil.virtual_memory().total / 2**20)
     for name, text in FILES.items():
         (folder / name).write_text(text.format(folder=folder, **node))
@@ -100,7 +100,7 @@ def start(folder: Path) -> None:
 
 
 def lose_node(folder: Path) -> None:
-    """Kill the node's daemon and all that its jobs run, without a warning, as a node that loses power."""
+    """Kill the node's daemon and everything its jobs run without warning, as if it had lost power."""
     psutil.Process(int((folder / "slurmd.pid").read_text())).kill()
     steps = [process for process in psutil.process_iter(["name"]) if process.info["name"] == "slurmstepd"]
     for process in [process for step in steps for process in (step, *step.children(recursive=True))]:
@@ -109,7 +109,7 @@ def lose_node(folder: Path) -> None:
 
 
 def start_munge(folder: Path) -> None:
-    """Start the daemon that vouches for users."""
+    """Start the daemon that authenticates users."""
     key = folder / "munge.key"
     key.write_bytes(secrets.token_bytes(1024))
     key.chmod(0o400)
@@ -119,16 +119,16 @@ def start_munge(folder: Path) -> None:
 
 
 def wait_for(what: str, command: list[str], answer: str, seconds: float = 30) -> None:
-    """Wait until a command's output holds an answer."""
+    """Wait until a command's output contains an answer."""
     until = time.monotonic() + seconds
-    while answer not in (said := subprocess.run(command, capture_output=True, text=True)).stdout:
+    while answer not in (done := subprocess.run(command, capture_output=True, text=True)).stdout:
         if time.monotonic() > until:
-            raise RuntimeError(f"{what} does not come up: {said.stdout}{said.stderr}")
+            raise RuntimeError(f"{what} does not come up: {done.stdout}{done.stderr}")
         time.sleep(0.3)
 
 
 def stop(folder: Path) -> None:
-    """Stop the daemons by their pids and take the configuration away."""
+    """Stop the daemons by pid and remove the configuration."""
     for name in DAEMONS:
         if (file := folder / f"{name}.pid").exists():
             try:

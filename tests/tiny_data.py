@@ -1,4 +1,4 @@
-"""A whole run in small: generated media, tiny random RoBERTa, ViT and AST, one epoch, all directions."""
+"""A miniature run: generated media, tiny random RoBERTa, ViT and AST, one epoch, all directions."""
 
 import csv
 from pathlib import Path
@@ -42,7 +42,7 @@ ARCHITECTURES = {
 
 
 def picture(path: Path, number: int) -> Path:
-    """Write a picture of noise."""
+    """Write an image of noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)
     Image.fromarray(pixels).save(path)
@@ -67,12 +67,12 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def layout_in(root: Path) -> Layout:
-    """Where the files of a run stand."""
+    """The file layout of a run."""
     return Layout.of(paths_in(root))
 
 
 def make_encoders(layout: Layout) -> None:
-    """Write the encoders with their preprocessing and receipts."""
+    """Write the encoders with their preprocessing configuration and receipts."""
     for modality, architecture in ARCHITECTURES.items():
         torch.manual_seed(0)
         folder = layout.encoder(f"tiny-{modality}")
@@ -97,7 +97,7 @@ def _preprocessing(modality: str) -> Any:
 
 
 def dataset(**block: Any) -> DatasetSettings:
-    """Checked settings of a dataset of params.yaml on the tiny encoders; `modalities` names them."""
+    """Validated settings of a dataset on the tiny encoders; `modalities` selects them."""
     encoders = {m: f"tiny-{m}" for m in block.pop("modalities")}
     kinds: Any = Settings.model_fields["datasets"].annotation
     return TypeAdapter(kinds).validate_python({"tiny": {"encoders": encoders, **block}})["tiny"]
@@ -142,21 +142,21 @@ def train(data: DatasetSettings, layout: Layout) -> dict[str, Any]:
 
 
 def found(module: Any, root: Path, data: DatasetSettings) -> list[Any]:
-    """What a dataset kind finds under a folder."""
+    """The items that a dataset kind finds in a folder."""
     return list(module.items(root, data))
 
 
 def refusals(items: list[Any]) -> dict[str, str]:
-    """Why which items were refused."""
+    """The reason for each refused item, by name."""
     return {item.name: item.reason for item in items if isinstance(item, Refused)}
 
 
 def reasons(manifest: pd.DataFrame) -> dict[str, str]:
-    """Why which items of a manifest were refused."""
+    """The reason for each refused item of a manifest, by name."""
     return manifest[manifest.reason != ""].set_index("item").reason.to_dict()
 
 
 def check_directions(record: dict[str, Any], count: int) -> None:
-    """A record holds metrics of so many directions."""
+    """Assert that a record has plausible metrics for `count` directions."""
     assert len(record["metrics"]) == count
     assert all(0 <= metrics["hit@1"] <= 1 for metrics in record["metrics"].values())

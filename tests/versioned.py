@@ -1,4 +1,4 @@
-"""Projects under git and DVC: real encoders and pictures, two methods on a few stamps, one epoch."""
+"""Projects under git and DVC: real encoders and images, two methods on a few stamps, one epoch."""
 
 import re
 import shutil
@@ -9,8 +9,8 @@ from conftest import COPY, REPOSITORY, run
 
 from crossmodal_peft.files import sha256
 
-METHODS = ["bitfit", "lora"]  # They share a trunk, so both trainings can start at once.
-# One table and one plot show what all of them would.
+METHODS = ["bitfit", "lora"]  # They share cached activations, so both trainings can start at once.
+# One table and one plot are enough to show what holds for all.
 TABLES, PLOTS = {"__init__", "recall_at_k"}, {"__init__", "recall_against_parameters"}
 
 
@@ -39,7 +39,7 @@ def create(folder: Path, raw: Path) -> None:
 
 
 def begin(folder: Path, raw: Path) -> None:
-    """A project in which only the downloads are there; nothing is committed."""
+    """A project with only the downloads; nothing is committed."""
     folder.mkdir()
     sh(f"{COPY} {folder}", REPOSITORY)
     shutil.rmtree(folder / "results")
@@ -83,7 +83,7 @@ def commit(folder: Path, message: str) -> None:
 
 
 def clone(project: Path, name: str) -> Path:
-    """A git clone beside the project, without data."""
+    """A git clone next to the project, without data."""
     sh(f"git clone --quiet {project} {name} && git -C {name} config user.name test", project.parent)
     sh("git config user.email test", project.parent / name)
     return project.parent / name
@@ -114,5 +114,5 @@ def planned(folder: Path) -> dict[str, int]:
 
 
 def is_clean(folder: Path) -> bool:
-    """Whether DVC finds its lock and the files in step."""
+    """Whether DVC finds that its lock matches the files."""
     return "up to date" in sh("dvc status", folder)

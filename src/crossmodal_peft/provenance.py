@@ -1,4 +1,4 @@
-"""Where a result comes from: code, packages, hardware, inputs."""
+"""Where a result comes from: code, packages, hardware and inputs."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ PACKAGES = ["torch", "transformers", "peft", "numpy", "pandas", "tokenizers", "s
 
 
 def provenance(inputs: dict[str, str]) -> dict[str, Any]:
-    """Versions, git revision, hardware, time, and the inputs' hashes by name."""
+    """Versions, git revision, hardware, time, and the hashes of the inputs by name."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -34,7 +34,7 @@ def versions() -> dict[str, str]:
 
 
 def loaded_code() -> str:
-    """A hash over those source files of this package that the process has loaded, loggers apart."""
+    """A hash of the source files of this package that the process has loaded, except loggers."""
     files = {
         name: sha256(Path(module.__file__))
         for name, module in sorted(sys.modules.items())
@@ -44,7 +44,7 @@ def loaded_code() -> str:
 
 
 def git_state() -> dict[str, Any]:
-    """Revision of the working folder and whether tracked files differ from it; nulls outside a repository."""
+    """Revision of the working folder, and whether tracked files differ from it; None outside a repository."""
     revision = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!results", ":!dvc.lock")
     return {"revision": revision, "dirty": None if changed is None else bool(changed)}

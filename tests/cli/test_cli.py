@@ -1,4 +1,4 @@
-"""Claims about the command line: help, one-line failures, exit codes, completion."""
+"""Claims about the command line: help, one-line errors, exit codes and completion."""
 
 import json
 import re
@@ -20,13 +20,13 @@ PEOPLE = ["compare", "evaluate", "demo", "index", "merge", "report", "score", "s
 
 
 def call(*arguments: str, exit_code: int = 0) -> str:
-    """Call a command in this process; returns what it printed."""
+    """Call a command in this process; returns its output."""
     result = CliRunner().invoke(app, list(arguments))
     assert result.exit_code == exit_code, result.output + repr(result.exception)
     return result.output
 
 
-def test_the_help_names_people_s_commands_before_the_stages():
+def test_the_help_lists_user_commands_before_the_stages():
     text = call("--help")
     assert "Exit codes" in text
     positions = [text.index(f" {name} ") for name in [*PEOPLE, "aggregate"]]
@@ -40,12 +40,12 @@ def test_the_help_of_a_command_has_an_example(command):
 
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder without anything, which is the working folder."""
+    """An empty folder, which is the working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def test_a_cell_that_is_not_trained_is_one_line_with_the_command_that_trains_it(empty):
+def test_an_untrained_cell_gives_one_line_with_the_command_that_trains_it(empty):
     text = call("search", "stamps-image/lora/0", "--text", "a bird", exit_code=3)
     assert text.count("\n") == 1
     assert "snakemake checkpoints/stamps-image/lora/0/cell.json" in text
@@ -78,7 +78,7 @@ def test_a_wrong_command_line_exits_with_2(empty, arguments):
     ],
     ids=lambda value: getattr(value, "args", [str(value)])[0],
 )
-def test_failures_of_training_and_of_data_have_codes_of_their_own(monkeypatch, error, command, code):
+def test_failures_of_training_and_of_data_have_separate_exit_codes(monkeypatch, error, command, code):
     def fail(*_: object) -> None:
         raise error
 
@@ -90,13 +90,13 @@ def test_failures_of_training_and_of_data_have_codes_of_their_own(monkeypatch, e
     assert text == f"crossmodal-peft: {error}\n"
 
 
-def test_a_query_that_cannot_be_read_is_one_line_that_names_the_file(smoke, tmp_path, monkeypatch):
+def test_an_unreadable_query_gives_one_line_that_names_the_file(smoke, tmp_path, monkeypatch):
     monkeypatch.chdir(smoke)
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"garbage")
     overlay = ["--paths", "workflow/config/smoke.yaml"]
     text = call("search", "stamps-image/lora/0", "--image", str(bad), *overlay, exit_code=3)
-    assert text.startswith(f"crossmodal-peft: {bad} is no picture") and text.count("\n") == 1
+    assert text.startswith(f"crossmodal-peft: {bad} is not an image") and text.count("\n") == 1
     text = call("search", "stamps-image/lora/0", "--text", " ", *overlay, exit_code=3)
     assert text == "crossmodal-peft: the text is empty\n"
     text = call("search", "stamps-image/lora/0", "--audio", str(bad), *overlay, exit_code=3)
@@ -121,12 +121,12 @@ def test_debug_shows_where_a_failure_happened(empty):
     assert call("merge", "a/b/0", "out", exit_code=3).count("\n") == 1
 
 
-def test_settings_that_are_not_what_a_stage_needs_are_one_line_with_the_key(empty):
+def test_wrong_settings_for_a_stage_give_one_line_with_the_key(empty):
     text = call("train", "--settings", '{"dataset": 3}', exit_code=3)
     assert text.count("\n") == 1 and "dataset: " in text
 
 
-def test_paths_come_from_a_settings_file_under_those_of_params(empty):
+def test_paths_come_from_a_settings_file_on_top_of_params(empty):
     (empty / "params.yaml").write_text("paths: {raw: here, results: there}\n")
     (empty / "overlay.yaml").write_text("paths: {results: elsewhere}\n")
     assert paths_of("overlay.yaml").model_dump() == {
@@ -137,10 +137,10 @@ def test_paths_come_from_a_settings_file_under_those_of_params(empty):
     assert "nowhere.yaml" in call("index", "a/b/0", "--paths", "nowhere.yaml", exit_code=3)
 
 
-def test_without_a_slurm_the_cluster_commands_say_so(empty, monkeypatch):
+def test_without_slurm_the_cluster_commands_say_so(empty, monkeypatch):
     monkeypatch.setenv("PATH", str(empty))
     text = call("cluster", "status", exit_code=3)
-    assert text == "crossmodal-peft: no squeue here: run this where jobs are submitted to Slurm\n"
+    assert text == "crossmodal-peft: squeue not found: run this where jobs are submitted to Slurm\n"
 
 
 @pytest.mark.parametrize("command", ["status", "cancel"])
@@ -149,7 +149,7 @@ def test_the_help_of_a_cluster_command_has_an_example(command):
 
 
 def complete(words: str) -> str:
-    """What bash offers after these words."""
+    """What bash would complete after these words."""
     environment = {"_CROSSMODAL_PEFT_COMPLETE": "complete_bash", "COMP_WORDS": words}
     environment["COMP_CWORD"] = str(words.count(" "))
     return CliRunner().invoke(app, [], prog_name="crossmodal-peft", env=environment).output

@@ -1,4 +1,4 @@
-"""Claims about clusters: cells of the smoke run through a real Slurm, killed, cancelled and gone on with."""
+"""Claims about clusters: cells of the smoke run on a real Slurm, killed, cancelled and resumed."""
 
 import json
 import re
@@ -27,7 +27,7 @@ UNFINISHED = "checkpoints-unfinished/stamps-image/full"
 TRAINING = "rule_train_wildcards_stamps-image_full_0"  # Slurm's comment on its job.
 LOGS = ".snakemake/slurm_logs/rule_train/stamps-image_full_0"
 PATIENCE = 600  # seconds
-# The plugin waits 10 s longer after each look at which no job had ended; here jobs take seconds.
+# The plugin waits 10 s longer after each poll in which no job had ended; here jobs take seconds.
 SNAKEMAKE = f"""#!{sys.executable}
 from snakemake.cli import main
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
@@ -38,7 +38,7 @@ main()
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a Slurm that runs while the tests of this file do."""
+    """The folder of a Slurm that runs during the tests of this file."""
     if reason := slurm.missing():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("slurm") / "loop"
@@ -46,21 +46,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         slurm.start(folder)
     except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
         slurm.stop(folder)
-        pytest.skip(f"Slurm does not start here: {error}")
+        pytest.skip(f"Slurm does not start on this machine: {error}")
     yield folder
     slurm.stop(folder)
 
 
 @dataclass
 class Site:
-    """A project beside a Slurm; `seen` holds what Slurm said of each job while it had a GPU, or a share."""
+    """A project with a Slurm; `seen`: Slurm's record of each job while it had a GPU, or a share of one."""
 
     folder: Path
     seen: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that make the project's commands run its code, and look at the queue every second."""
+        """Variables that make the project's commands run its own code and poll the queue every second."""
         return versioned.environment(self.folder) | {"PATH": f"{self.folder.parent}/bin:{environ['PATH']}"}
 
     def run(self, command: str) -> str:
@@ -79,11 +79,11 @@ class Site:
             )
 
     def log(self) -> str:
-        """The output of all commands that were started."""
+        """The output of all commands started so far."""
         return (self.folder.parent / "run.log").read_text()
 
     def wait_until(self, happened: Callable[[], Any], *processes: subprocess.Popen) -> None:
-        """Wait for something that running commands bring about."""
+        """Wait until something has happened, while these commands run."""
         until = time.monotonic() + PATIENCE
         while not happened():
             ended = processes and all(process.poll() is not None for process in processes)
@@ -92,13 +92,13 @@ class Site:
             time.sleep(0.2)
 
     def edit_profile(self, **changes: Any) -> None:
-        """Change keys of the profile, as a site does."""
+        """Change keys of the profile, as a site would."""
         path = self.folder / PROFILE / "config.yaml"
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
 
 
 def records() -> list[dict[str, str]]:
-    """What Slurm knows of all jobs; while one runs, with the index of its GPU as IDX."""
+    """Slurm's records of all jobs; a running one has the index of its GPU as IDX."""
     lines = subprocess.run(
         ["scontrol", "show", "job", "--details", "--oneliner"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -110,15 +110,15 @@ def records() -> list[dict[str, str]]:
 
 
 def states() -> dict[int, str]:
-    """The states of the jobs that trained `full`, in the order in which they were submitted."""
+    """The states of the jobs that trained `full`, in order of submission."""
     found = {int(job["JobId"]): job["JobState"] for job in records() if job.get("Comment") == TRAINING}
     return dict(sorted(found.items()))
 
 
 def start_again(job: int) -> None:
-    """Let Slurm start a job soon that it would start again in two minutes.
+    """Make Slurm restart a job now rather than in two minutes.
 
-    Not in the second in which its credential was revoked: one of the same second is revoked with it.
+    Not within the second in which its credential was revoked: a new one would be revoked as well.
     """
     time.sleep(2)
     run(f"scontrol update JobId={job} StartTime=now", Path())
@@ -128,8 +128,8 @@ def start_again(job: int) -> None:
 def told(cluster: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What happened to two cells of the smoke run on the cluster.
 
-    Snakemake is killed while `full` trains, and its jobs are cancelled. `dvc repro` goes on; meanwhile `full`
-    meets a `scancel`, the loss of its node, and a job that takes its GPU away.
+    Snakemake is killed while `full` trains, and its jobs are cancelled. `dvc repro` continues; meanwhile
+    `full` is hit by a `scancel`, by the loss of its node, and by a job that preempts it.
     """
     site = Site(tmp_path_factory.mktemp("cluster") / "project")
     versioned.begin(site.folder, raw)
@@ -157,8 +157,8 @@ def told(cluster: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     b, before = max(states()), state.stat().st_mtime
     site.wait_until(lambda: state.stat().st_mtime > before, second)
     slurm.lose_node(cluster)
-    told["epoch"] = json.loads(state.read_text())["facts"]["place"]["epoch"]  # The one to be trained next.
-    time.sleep(5)  # A job that began less than 11 s ago would count as one that its node will begin yet.
+    told["epoch"] = json.loads(state.read_text())["facts"]["place"]["epoch"]  # The epoch to be trained next.
+    time.sleep(5)  # Slurm treats a job younger than 11 s as one that its node has yet to start.
     run("slurmd", site.folder)
     site.wait_until(lambda: states()[b] != "RUNNING", second)
     told["lost"] = states()[b]
@@ -173,7 +173,7 @@ def told(cluster: Path, raw: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def shrink(params: Path, overlay: Path) -> None:
-    """Settings of two cells of the smoke run, as those of the project."""
+    """Reduce the project's settings to two cells of the smoke run."""
     settings, smoke = (yaml.safe_load(path.read_text()) for path in (params, overlay))
     name = "stamps-image"
     settings["matrix"] = {"datasets": [name], "methods": METHODS, "seeds": [0]}
@@ -185,13 +185,13 @@ def shrink(params: Path, overlay: Path) -> None:
     params.write_text(yaml.safe_dump(settings, sort_keys=False))
 
 
-def test_dvc_repro_runs_on_the_cluster_by_one_variable(told):
+def test_one_variable_makes_dvc_repro_run_on_the_cluster(told):
     site = told["site"]
     assert "up to date" in site.run("dvc status")
     assert "didn't change, skipping" in site.run("dvc repro")
 
 
-def test_jobs_of_a_killed_snakemake_are_found_and_cancelled_with_their_state_kept(told):
+def test_jobs_of_a_killed_snakemake_are_found_and_cancelled_and_keep_their_state(told):
     assert "train stamps-image_full_0" in told["left"]
     assert re.search(r"[1-9]\d* jobs cancelled", told["cancelled"])
     assert told["after"].startswith("0 jobs of ")
@@ -203,12 +203,12 @@ def test_a_cancelled_training_is_submitted_again(told):
     assert told["b"] > told["a"]
 
 
-def test_a_training_whose_node_was_lost_goes_on_after_its_last_finished_epoch(told):
+def test_a_training_whose_node_was_lost_resumes_after_its_last_finished_epoch(told):
     assert told["lost"] == "PENDING"
     assert f"going on in epoch {told['epoch']} " in told["resumed"]
 
 
-def test_a_preempted_training_ends_in_the_job_that_was_preempted(told):
+def test_a_preempted_training_finishes_in_the_same_job(told):
     job = next(job for job in told["records"] if job["JobId"] == str(told["b"]))
     assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "2")
     assert max(told["states"]) == told["b"]
@@ -216,7 +216,7 @@ def test_a_preempted_training_ends_in_the_job_that_was_preempted(told):
 
 @pytest.fixture(scope="module")
 def shared(told) -> list[dict[str, str]]:
-    """Slurm's records of two cells with a part of a GPU each, and of one with two GPUs."""
+    """Slurm's records of two cells that share a GPU, and of one with two GPUs."""
     site = told["site"]
     cells = [f"checkpoints/stamps-image/frozen/{seed}/cell.json" for seed in (1, 2, 3)]
     command = f"snakemake --nolock --profile {PROFILE}"
@@ -232,18 +232,18 @@ def shared(told) -> list[dict[str, str]]:
     return [site.seen.get(job["JobId"], {}) | job for job in records() if job["JobId"] not in before]
 
 
-def test_two_cells_share_a_gpu_at_once(shared):
+def test_two_cells_share_a_gpu_at_the_same_time(shared):
     a, b = (job for job in shared if job.get("TresPerNode") == "gres:shard:1")
     assert a["IDX"] == b["IDX"]
     assert a["StartTime"] < b["EndTime"] and b["StartTime"] < a["EndTime"]
 
 
-def test_a_cell_of_two_processes_has_two_gpus(shared):
+def test_a_cell_with_two_processes_has_two_gpus(shared):
     (job,) = (job for job in shared if job.get("TresPerJob") == "gres:gpu:2")
     assert (job["IDX"], job["NumCPUs"], job["JobState"]) == ("0-1", "2", "COMPLETED")
 
 
-def test_no_two_jobs_with_a_gpu_of_their_own_were_on_it_at_once(told):
+def test_a_gpu_that_is_not_shared_runs_one_job_at_a_time(told):
     spans: dict[str, list[tuple[str, str]]] = {}
     for job in told["records"]:
         if seen := told["site"].seen.get(job["JobId"]):
@@ -253,8 +253,8 @@ def test_no_two_jobs_with_a_gpu_of_their_own_were_on_it_at_once(told):
         assert all(a[1] <= b[0] or b[1] <= a[0] for a, b in combinations(on_one, 2))
 
 
-def test_the_cells_are_those_of_the_local_run_to_the_bit(smoke, told):
-    # Last: it waits for the smoke run, which another process makes.
+def test_the_cells_equal_those_of_the_local_run_bit_for_bit(smoke, told):
+    # Last, because it waits for the smoke run, which another process makes.
     folder = told["site"].folder
     assert told["code"] == 0, told["site"].log()[-5000:]
     for method in METHODS:

@@ -1,4 +1,4 @@
-"""Claims about params.yaml: a mistake is refused in one line with key, value and what is allowed."""
+"""Claims about params.yaml: a mistake is refused in one line with the key, the value and what is allowed."""
 
 import copy
 import subprocess
@@ -47,7 +47,7 @@ MISTAKES = [
         ["datasets.stamps-image.encoders.image", "dinov2-small"],
     ),
     ("datasets.stamps-image.encoders.video", "dinov2-small", ["datasets.stamps-image.encoders.video"]),
-    ("datasets.stamps-image.encoders.image", "vit-b16", ["'vit-b16'", "no source of weights"]),
+    ("datasets.stamps-image.encoders.image", "vit-b16", ["'vit-b16'", "no source for its weights"]),
     ("datasets.stamps.languages", ["xx"], ["datasets.stamps.languages.0", "'xx'", "'es'"]),
     ("encoders.minilm-l6.family", "bort", ["encoders.minilm-l6.family", "'bort'", "bert"]),
     ("encoders.dinov2-small.image_size", None, ["encoders.dinov2-small.image_size", "padded to this size"]),
@@ -59,7 +59,7 @@ MISTAKES = [
     (
         "encoders.vit-b16.source",
         {"hub": "google/vit-base-patch16-224-in21k", "revision": "main"},
-        ["encoders.vit-b16.source.revision", "'main'", "a branch would change"],
+        ["encoders.vit-b16.source.revision", "'main'", "a branch could change"],
     ),
     (
         "encoders.vit-b16.source",
@@ -74,7 +74,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("key", "value", "parts"), MISTAKES, ids=[f"{m[0]}={m[1]}" for m in MISTAKES])
-def test_a_mistake_is_one_line_that_names_it(key, value, parts):
+def test_a_mistake_gives_one_line_that_names_it(key, value, parts):
     with pytest.raises(ValueError, match="params.yaml: ") as refusal:
         check(changed(key, value))
     message = str(refusal.value)
@@ -86,22 +86,22 @@ def test_a_mistake_is_one_line_that_names_it(key, value, parts):
 def test_a_renamed_key_is_refused_with_its_new_name(key):
     config, path = copy.deepcopy(CONFIG), key.replace("*", "lora").split(".")
     reduce(lambda block, name: block.setdefault(name, {}), path[:-1], config)[path[-1]] = {}
-    with pytest.raises(ValueError, match="is called .* now") as refusal:
+    with pytest.raises(ValueError, match="renamed to") as refusal:
         check(config)
     lines = str(refusal.value).splitlines()
-    assert f"params.yaml: {'.'.join(path)}: is called {RENAMED[key]} now" in lines
-    assert all("is called" in line for line in lines)
+    assert f"params.yaml: {'.'.join(path)}: renamed to {RENAMED[key]}" in lines
+    assert all("renamed to" in line for line in lines)
 
 
 @pytest.mark.parametrize(("old", "new"), CONVERTERS.items())
 def test_a_renamed_converter_is_refused_with_its_new_name(old, new):
-    with pytest.raises(ValueError, match=f"source.converter: '{old}' is called {new} now"):
+    with pytest.raises(ValueError, match=f"source.converter: '{old}' was renamed to {new}"):
         check(changed("encoders.minilm-l6.source.converter", old))
     assert new in plugins.names("converters")
 
 
 @pytest.mark.parametrize("key", RENAMED)
-def test_every_new_name_is_a_key(key):
+def test_every_new_name_is_a_valid_key(key):
     section = key.split(".")[0]
     name = RENAMED[key].split(".")[-1]
     models = {
@@ -115,7 +115,7 @@ def test_every_new_name_is_a_key(key):
     assert any(name in model.model_fields for model in models[section])
 
 
-def test_the_bare_word_off_is_no_boolean():
+def test_the_bare_word_off_is_not_a_boolean():
     assert check(changed("train.activation_cache", yaml.safe_load("off"))).train.activation_cache == "off"
 
 
@@ -131,7 +131,7 @@ def test_a_method_that_cannot_act_on_an_encoder_is_refused_for_that_encoder_only
     config = changed("matrix.methods", ["lora", "prompt"])
     config["encoders"]["whisper-tiny-en"]["family"] = "clap"
     refusal = (
-        "matrix.methods: 'prompt' does not fit the encoder 'whisper-tiny-en': .* windows divide; leave it"
+        "matrix.methods: 'prompt' does not fit the encoder 'whisper-tiny-en': .* windows divide; remove it"
     )
     with pytest.raises(ValueError, match=refusal):
         check(config)
@@ -139,7 +139,7 @@ def test_a_method_that_cannot_act_on_an_encoder_is_refused_for_that_encoder_only
     check(config)
 
 
-def test_snakemake_refuses_a_mistake_before_any_work():
+def test_snakemake_refuses_a_mistake_before_it_starts_any_job():
     command = "snakemake -n --nolock --config train='{epochs: -1}'"
     done = subprocess.run(command, shell=True, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode != 0
@@ -147,7 +147,7 @@ def test_snakemake_refuses_a_mistake_before_any_work():
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_the_settings_load_no_torch():
+def test_the_settings_do_not_load_torch():
     modules = "crossmodal_peft.config.validation, crossmodal_peft.config.paths"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -173,7 +173,7 @@ def test_a_cell_depends_on_its_own_method_and_dataset_only():
     assert cell(settings, "stamps-image", "adapter", 0) != cell(other, "stamps-image", "adapter", 0)
 
 
-def test_a_rate_behind_the_method_replaces_the_one_that_it_trains_with():
+def test_a_rate_after_the_methods_name_replaces_its_learning_rate():
     settings = load(REPOSITORY / "params.yaml")
     assert cell(settings, "stamps-image", "lora@0.5", 0).tuning.learning_rate == 0.5
     assert cell(settings, "stamps-image", "frozen@0.5", 0).train.projection_learning_rate == 0.5

@@ -1,4 +1,4 @@
-"""Claims about AudioCaps, on a tiny one as the library aac-datasets lays it out."""
+"""Claims about AudioCaps, on a tiny copy laid out as by the library aac-datasets."""
 
 import hashlib
 import shutil
@@ -12,7 +12,7 @@ from crossmodal_peft.data.items import Item
 
 @pytest.fixture
 def audiocaps_server(server, monkeypatch):
-    """The tables of AudioCaps on their server."""
+    """A local server with the caption tables of AudioCaps."""
     ids = iter(range(10_000))
     for split, clips, captions in (("train", 8, 1), ("val", 3, 5), ("test", 4, 5)):
         rows = [
@@ -27,12 +27,14 @@ def audiocaps_server(server, monkeypatch):
     return server
 
 
-def test_audiocaps_is_downloaded_prepared_trained_and_evaluated_without_lost_clips(audiocaps_server, layout):
+def test_audiocaps_is_downloaded_prepared_trained_and_evaluated_without_missing_clips(
+    audiocaps_server, layout
+):
     data = tiny_data.dataset(kind="audiocaps", modalities=["text", "audio"])
     with pytest.raises(ValueError, match="audio_32000Hz/train: no clips; they come from YouTube"):
         tiny_data.prepare(data, layout)
     folder = layout.dataset("audiocaps") / "AUDIOCAPS" / "audio_32000Hz"
-    for split, clips in (("train", 8), ("val", 3), ("test", 3)):  # One of four is gone.
+    for split, clips in (("train", 8), ("val", 3), ("test", 3)):  # One of four is missing.
         for i in range(clips):
             suffix = "wav" if i == 1 else "flac"
             tiny_data.sound(folder / split / f"-{split}_{i}_{30 * i}.{suffix}", i, rate=32_000)
@@ -46,7 +48,7 @@ def test_audiocaps_is_downloaded_prepared_trained_and_evaluated_without_lost_cli
     tiny_data.check_directions(tiny_data.train(data, layout), 2)
 
 
-def test_captions_of_an_older_layout_of_audiocaps_are_found(audiocaps_server, tmp_path):
+def test_captions_in_the_older_layout_of_audiocaps_are_found(audiocaps_server, tmp_path):
     root = tmp_path / "AUDIOCAPS"
     root.mkdir()
     shutil.copy(audiocaps_server.folder / "val.csv", root)
@@ -60,7 +62,7 @@ def test_the_library_aac_datasets_reads_the_same_clips_and_captions(audiocaps_se
     for split, clips in (("train", 8), ("val", 3), ("test", 4)):
         folder = tmp_path / "AUDIOCAPS" / "csv_files_v1"
         shutil.copy(audiocaps_server.folder / f"{split}.csv", folder)
-        for i in range(clips - 1):  # One is gone.
+        for i in range(clips - 1):  # One is missing.
             name = f"-{split}_{i}_{30 * i}.flac"
             tiny_data.sound(tmp_path / "AUDIOCAPS" / "audio_32000Hz" / split / name, i, rate=32_000)
     data = tiny_data.dataset(kind="audiocaps", modalities=["text", "audio"])

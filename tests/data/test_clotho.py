@@ -1,4 +1,4 @@
-"""Claims about Clotho, on a tiny one in its official layout, over HTTP on this machine."""
+"""Claims about Clotho, on a tiny copy in its official layout, over HTTP on this machine."""
 
 import hashlib
 from dataclasses import replace
@@ -26,7 +26,7 @@ def clotho_split(folder, split, clips):
 
 @pytest.fixture
 def clotho_server(server, monkeypatch):
-    """Clotho as it is on Zenodo, with fewer clips and the digests of these."""
+    """A local server with Clotho as on Zenodo, but with fewer clips and their digests."""
     folder, parts = server.folder, {}
     for (split, part), clips in zip(clotho.PARTS.items(), (8, 3, 4)):
         clotho_split(folder, split, clips)
@@ -47,7 +47,7 @@ def clotho_server(server, monkeypatch):
 
 
 def test_clotho_is_downloaded_prepared_trained_and_evaluated(clotho_server, layout):
-    clotho_server.cuts = [100_000_000] * 2 + [3000]  # The archive of development breaks off.
+    clotho_server.cuts = [100_000_000] * 2 + [3000]  # The archive of development is cut off.
     data = tiny_data.dataset(kind="clotho", modalities=["text", "audio"])
     line, manifest = tiny_data.prepare(data, layout)
     assert (clotho_server.requests[3][0], clotho_server.requests[3][1]) == (
@@ -69,22 +69,24 @@ def test_clotho_is_downloaded_prepared_trained_and_evaluated(clotho_server, layo
 def test_a_corrupted_download_stops_clotho_and_the_next_run_repairs_it(clotho_server, layout):
     data = tiny_data.dataset(kind="clotho", modalities=["text", "audio"])
     archive = clotho_server.folder / "clotho_audio_validation.7z"
-    whole = archive.read_bytes()
-    archive.write_bytes(whole[:-1] + b"x")
-    with pytest.raises(RuntimeError, match="clotho_audio_validation.7z cannot be had .* md5 is not"):
+    intact = archive.read_bytes()
+    archive.write_bytes(intact[:-1] + b"x")
+    with pytest.raises(
+        RuntimeError, match="clotho_audio_validation.7z could not be downloaded .* md5 does not match"
+    ):
         tiny_data.prepare(data, layout)
     assert not (layout.dataset("clotho") / "source.json").exists()
-    archive.write_bytes(whole)
+    archive.write_bytes(intact)
     clotho_server.requests.clear()
     line, _ = tiny_data.prepare(data, layout)
     assert "0 refused" in line
     assert not [path for path, _ in clotho_server.requests if "development" in path]
 
 
-def test_clotho_in_the_layout_of_the_dcase_baselines_is_read_where_it_stands(clotho_server, layout):
+def test_clotho_in_the_layout_of_the_dcase_baselines_is_read_in_place(clotho_server, layout):
     folder = clotho_server.folder
     (folder / "evaluation" / "evaluation café: 0.wav").unlink()
-    (folder / "validation" / "validation café: 1.wav").write_bytes(b"RIFF no sound")
+    (folder / "validation" / "validation café: 1.wav").write_bytes(b"RIFF not audio")
     data = tiny_data.dataset(kind="clotho", modalities=["text", "audio"], folder=str(folder), max_lost=0.2)
     line, manifest = tiny_data.prepare(data, layout)
     assert clotho_server.requests == []
@@ -94,18 +96,18 @@ def test_clotho_in_the_layout_of_the_dcase_baselines_is_read_where_it_stands(clo
     assert "gallery of the test split: 3 audio, 15 text; 2 refused" in line
 
 
-def test_a_table_of_clotho_with_another_number_of_clips_is_named(clotho_server, layout, monkeypatch):
+def test_a_clotho_table_with_the_wrong_number_of_clips_is_named(clotho_server, layout, monkeypatch):
     parts = clotho.PARTS | {"validation": replace(clotho.PARTS["validation"], clips=1045)}
     monkeypatch.setattr(clotho, "PARTS", parts)
     data = tiny_data.dataset(kind="clotho", modalities=["text", "audio"])
     reasons = tiny_data.refusals(tiny_data.found(clotho, clotho_server.folder, data))
-    assert reasons == {"clotho_captions_validation.csv": "3 clips, 1045 are published"}
+    assert reasons == {"clotho_captions_validation.csv": "has 3 clips, but 1045 were published"}
 
 
 SUBSETS = {"development": "dev", "validation": "val", "evaluation": "eval"}  # in aac-datasets
 
 
-def test_addresses_and_digests_are_those_that_the_library_aac_datasets_knows(aac_datasets):
+def test_urls_and_digests_are_those_of_the_library_aac_datasets(aac_datasets):
     links = aac_datasets.datasets.functional.clotho._CLOTHO_LINKS["v2.1"]
     for split, part in clotho.PARTS.items():
         theirs = {link["url"]: link["hash_value"] for link in links[SUBSETS[split]].values()}

@@ -1,4 +1,4 @@
-"""Claims about HowTo100M: the user's videos, and narrations in all their forms."""
+"""Claims about HowTo100M: the user's videos, and narrations in every format."""
 
 import json
 import pickle
@@ -17,22 +17,23 @@ from crossmodal_peft.data.items import Item
 
 
 def video(path, seconds=6, rate=16_000):
-    """Write a video whose picture gets brighter and whose tone gets louder with every second."""
+    """Write a video whose image gets brighter and whose tone gets louder every second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        pictures = container.add_stream("mpeg4", rate=4)
-        pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
-        sounds = container.add_stream("aac", rate=rate, layout="mono")
+        images = container.add_stream("mpeg4", rate=4)
+        images.width, images.height, images.pix_fmt = 32, 32, "yuv420p"
+        audio = container.add_stream("aac", rate=rate, layout="mono")
         for i in range(4 * seconds):
             pixels = np.full((32, 32, 3), 40 * (i // 4), np.uint8)
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        wave = np.sin(np.arange(seconds * rate) * 440 * 2 * np.pi / rate)
-        wave = (wave * np.repeat(np.arange(seconds) / seconds, rate)).astype(np.float32)
-        for start in range(0, len(wave), 1000):
-            frame = av.AudioFrame.from_ndarray(wave[None, start : start + 1000], format="fltp", layout="mono")
+            container.mux(images.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        waveform = np.sin(np.arange(seconds * rate) * 440 * 2 * np.pi / rate)
+        waveform = (waveform * np.repeat(np.arange(seconds) / seconds, rate)).astype(np.float32)
+        for start in range(0, len(waveform), 1000):
+            samples = waveform[None, start : start + 1000]
+            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
             frame.rate, frame.pts = rate, start
-            container.mux(sounds.encode(frame))
-        for stream in (pictures, sounds):
+            container.mux(audio.encode(frame))
+        for stream in (images, audio):
             container.mux(stream.encode())
 
 
@@ -49,7 +50,7 @@ def videos(tmp_path_factory):
             root / "captions" / f"v{i}.csv",
             [dict(zip(NARRATION, row)) for row in zip(*NARRATION.values())],
         )
-    (root / "videos" / "broken.mp4").write_bytes(b"no video")
+    (root / "videos" / "broken.mp4").write_bytes(b"not a video")
     shutil.copy(root / "captions" / "v1.csv", root / "captions" / "broken.csv")
     everything = {f"v{i}": NARRATION for i in (*range(1, 8), "not here")} | {"broken": NARRATION}
     (root / "raw_caption_superclean.json").write_text(json.dumps(everything))
@@ -77,12 +78,12 @@ def test_howto100m_is_cut_prepared_trained_and_evaluated_in_three_modalities(vid
     assert (side_of_video.split.nunique() == 1).all()
     assert "2 refused" in line
     tiny_data.check_directions(tiny_data.train(data, layout), 6)
-    monkeypatch.setattr(sys, "argv", ["demo"])  # The pages read it.
+    monkeypatch.setattr(sys, "argv", ["demo"])  # The demo's pages read it.
     assert_shown(data, accepted[accepted.modality != "text"].iloc[[0, -1]])
 
 
 def assert_shown(data, rows):
-    """The demo shows a frame and plays a sound that are in no file of their own."""
+    """The demo shows frames and plays audio that only exist inside a video."""
 
     def page(data, modality, source):
         from crossmodal_peft.search.demo import catalogue
@@ -96,14 +97,14 @@ def assert_shown(data, rows):
         assert app.caption[0].value == "caption"
 
 
-def test_all_forms_of_narrations_hold_the_same_segments(videos):
+def test_narrations_in_every_format_give_the_same_segments(videos):
     items = tiny_data.found(howto100m, videos, howto(videos))
     assert sum(isinstance(item, Item) for item in items) == 21
     for captions in ("raw_caption_superclean.json", "caption.pickle"):
         assert tiny_data.found(howto100m, videos, howto(videos, captions=captions)) == items
 
 
-def test_a_json_of_narrations_is_read_as_a_stream(videos, monkeypatch):
+def test_a_json_file_of_narrations_is_streamed(videos, monkeypatch):
     monkeypatch.setattr(json, "load", None)
     monkeypatch.setattr(json, "loads", None)
     kept = howto100m.narrations(videos / "raw_caption_superclean.json", {"v3"})
@@ -111,7 +112,7 @@ def test_a_json_of_narrations_is_read_as_a_stream(videos, monkeypatch):
     assert ijson.backend != "python"
 
 
-def test_a_pickle_that_names_anything_is_refused(tmp_path):
+def test_a_pickle_that_refers_to_a_class_or_function_is_refused(tmp_path):
     marker = tmp_path / "ran"
 
     class Evil:
@@ -132,20 +133,20 @@ def test_a_segment_is_widened_around_its_middle_inside_the_video():
     assert howto100m.widened(2, 9, 4, 20) == (2, 9)
     assert howto100m.widened(1, 2, 10, 3) == (0, 3)
     for start, end in ((5, 5), (6, 5), (25, 26), (float("nan"), 3), (-1, 2)):
-        with pytest.raises(ValueError, match="starts? (before|at)"):
+        with pytest.raises(ValueError, match="end after it starts|starts at"):
             howto100m.widened(start, end, 2, 20)
 
 
-def test_frame_and_sound_are_those_of_the_segment(videos):
+def test_frame_and_audio_are_those_of_the_segment(videos):
     segment = videos / "videos" / "v1.mp4#t=3.000,5.000"
     assert np.asarray(howto100m.read_image(segment)).mean() == pytest.approx(160, abs=8)  # second 4
-    wave = howto100m.read_audio(segment, 16_000)
-    assert len(wave) == pytest.approx(2 * 16_000, abs=20)
-    loudness = [np.abs(wave[i * 16_000 + 2000 : (i + 1) * 16_000 - 2000]).max() for i in range(2)]
+    waveform = howto100m.read_audio(segment, 16_000)
+    assert len(waveform) == pytest.approx(2 * 16_000, abs=20)
+    loudness = [np.abs(waveform[i * 16_000 + 2000 : (i + 1) * 16_000 - 2000]).max() for i in range(2)]
     assert loudness == pytest.approx([3 / 6, 4 / 6], abs=0.08)
 
 
-def test_caps_keep_few_videos_and_spread_segments(videos):
+def test_limits_keep_few_videos_and_evenly_spread_segments(videos):
     items = [i for i in tiny_data.found(howto100m, videos, howto(videos, max_clips=2)) if isinstance(i, Item)]
     assert {item.name.partition("/")[2] for item in items} == {"0", "2"}
     few = tiny_data.found(howto100m, videos, howto(videos, max_videos=3))
@@ -154,8 +155,8 @@ def test_caps_keep_few_videos_and_spread_segments(videos):
     assert howto100m.spread(9, 3) == [0, 4, 8] and howto100m.spread(0, 3) == []
 
 
-def test_howto100m_says_what_to_put_where(tmp_path):
-    with pytest.raises(ValueError, match="videos: no videos; .* put yours there as <video_id>.mp4"):
+def test_howto100m_says_what_to_place_where(tmp_path):
+    with pytest.raises(ValueError, match="videos: no videos; .* place yours there as <video_id>.mp4"):
         howto100m.download(tmp_path, folder=None, captions="captions")
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "v.mp4").touch()
@@ -163,21 +164,21 @@ def test_howto100m_says_what_to_put_where(tmp_path):
         howto100m.download(tmp_path, folder=None, captions="captions")
 
 
-def test_narrations_that_do_not_fit_are_named(videos, tmp_path):
+def test_narrations_that_do_not_fit_their_video_are_named(videos, tmp_path):
     content = {f"v{i}": NARRATION for i in range(8)}
     content["v1"] = NARRATION | {"text": ["one"]}
     content["v2"] = {"start": [1, 50, 3], "end": [2, 51, 2], "text": [" ", "late", "turned"]}
     (tmp_path / "videos").symlink_to(videos / "videos")
     (tmp_path / "some.json").write_text(json.dumps(content))
     reasons = tiny_data.refusals(tiny_data.found(howto100m, tmp_path, howto(tmp_path, captions="some.json")))
-    assert reasons["v1"] == "its narration is not three lists of one length: start, end and text"
-    assert (reasons["v2/0"], reasons["v2/2"]) == ("no caption", "does not start before it ends: 3 to 2 s")
-    assert reasons["v2/1"].startswith("starts at 50 s, outside of the video's 6")
+    assert reasons["v1"] == "its narration is not three lists of equal length: start, end and text"
+    assert (reasons["v2/0"], reasons["v2/2"]) == ("no caption", "does not end after it starts: 3 to 2 s")
+    assert reasons["v2/1"].startswith("starts at 50 s, outside the video's 6")
     (tmp_path / "some.json").write_text('{"v1": {"start": [')
-    with pytest.raises(ValueError, match="some.json: is no JSON"):
+    with pytest.raises(ValueError, match="some.json: not valid JSON"):
         tiny_data.found(howto100m, tmp_path, howto(tmp_path, captions="some.json"))
 
 
-def test_receipts_name_source_and_licence(videos, tmp_path):
+def test_the_receipt_names_source_and_licence(videos, tmp_path):
     receipt = howto100m.download(videos, folder=None, captions="captions")
     assert receipt["videos"] == 9 and receipt["licence"] and receipt["source"]

@@ -1,4 +1,4 @@
-"""Claims about encoders from the hub and from folders: whole, pinned, without code and without pickles."""
+"""Claims about encoders from the Hub and from folders: complete, pinned, without code or pickles."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ TEMPLATE = "{repo_id}/resolve/{revision}/{filename}"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A tiny RoBERTa as transformers saves it, with files beside it that nobody asked for."""
+    """A tiny RoBERTa as transformers saves it, plus files that must not be used."""
     folder = tmp_path_factory.mktemp("hub") / "tiny-roberta"
     encoder_of("roberta").model.save_pretrained(folder)
     (folder / "vocab.txt").write_text("a\nb\n")
@@ -44,7 +44,7 @@ def model(tmp_path_factory):
 
 
 def entry(name: str, path: Path) -> dict:
-    """A file as the hub lists it."""
+    """A file as the Hub lists it."""
     content = path.read_bytes()
     listed = {
         "type": "file",
@@ -59,7 +59,7 @@ def entry(name: str, path: Path) -> dict:
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Serves the server's `files`, paths by name, at one commit; notes in its `asked` what it served."""
+    """Serves the server's `files` (paths by name) at one commit, and records them in its `asked`."""
 
     def do_HEAD(self):
         self.do_GET()
@@ -96,9 +96,9 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def served(model, monkeypatch):
-    """A hub on loopback that serves the model: its address, and the names it was asked for.
+    """A Hub on loopback that serves the model: its URL, and the file names it was asked for.
 
-    In this process it takes the place of the real one.
+    In this process it replaces the real one.
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.files = {str(p.relative_to(model)): p for p in model.rglob("*") if p.is_file()}
@@ -113,13 +113,13 @@ def served(model, monkeypatch):
 
 
 def arguments(root: Path, repository: str = "tiny/roberta") -> list[str]:
-    """Of the command that Snakemake calls."""
+    """Arguments of the command that Snakemake calls."""
     source = json.dumps({"hub": repository, "revision": REVISION})
     paths = json.dumps({"raw": f"{root}/raw"})
     return ["download-encoder", "tiny", "--settings", source, "--paths", paths]
 
 
-def test_a_model_of_the_hub_is_fetched_without_code_and_pickles(served, model, tmp_path):
+def test_a_hub_model_is_downloaded_without_code_or_pickles(served, model, tmp_path):
     endpoint, asked = served
     environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": f"{tmp_path}/home"}
     environment["HF_HUB_DISABLE_XET"] = "1"
@@ -138,16 +138,16 @@ def test_a_model_of_the_hub_is_fetched_without_code_and_pickles(served, model, t
     assert torch.equal(load_encoder(folder, "bert", "mean", "eager")(*inputs, "input"), expected)
 
 
-def test_what_the_hub_does_not_give_is_one_line(served, tmp_path):
+def test_a_model_that_is_not_on_the_hub_gives_a_one_line_error(served, tmp_path):
     done = CliRunner().invoke(app, arguments(tmp_path, "tiny/other"))
     assert done.exit_code == 3
     assert done.output.count("\n") == 1
-    assert f"the hub does not give tiny/other at {REVISION}" in done.output
+    assert f"tiny/other at {REVISION} could not be downloaded from the hub" in done.output
     assert "source: {folder: FOLDER}" in done.output
     assert not (tmp_path / "raw" / "encoders" / "tiny" / "source.json").exists()
 
 
-def test_other_weights_than_the_hub_lists_are_refused(served, model, tmp_path, monkeypatch):
+def test_weights_that_differ_from_the_hubs_checksum_are_refused(served, model, tmp_path, monkeypatch):
     def damaged(*_, local_dir, **__):
         hub.fetch_folder(model, local_dir)
         (local_dir / "model.safetensors").write_bytes(b"damaged")
@@ -158,17 +158,17 @@ def test_other_weights_than_the_hub_lists_are_refused(served, model, tmp_path, m
     assert not (tmp_path / "again").exists()
 
 
-def test_a_model_with_code_of_its_own_leaves_nothing(served, model, tmp_path):
+def test_a_model_with_its_own_code_is_refused_and_leaves_nothing_behind(served, model, tmp_path):
     (model / "config.json").rename(tmp_path / "config.json")
     content = json.loads((tmp_path / "config.json").read_text()) | {"auto_map": {"AutoModel": "modeling.Own"}}
     (model / "config.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="auto_map names code of the model's own, which is never run"):
+    with pytest.raises(ValueError, match="auto_map refers to the model's own code, which is never run"):
         hub.fetch_repository("tiny/roberta", REVISION, tmp_path / "encoders" / "tiny")
     (tmp_path / "config.json").replace(model / "config.json")
     assert list((tmp_path / "encoders").iterdir()) == []
 
 
-def test_a_folder_of_the_user_becomes_an_encoder(model, tmp_path):
+def test_a_local_folder_becomes_an_encoder(model, tmp_path):
     layout = Layout.of(Paths(raw=str(tmp_path)))
     download_encoder("tiny", Folder(folder=str(model)), layout)
     folder = layout.encoder("tiny")
@@ -185,15 +185,15 @@ def test_a_folder_of_the_user_becomes_an_encoder(model, tmp_path):
         (lambda f: (f / "config.json").unlink(), r"no config\.json"),
         (
             lambda f: (f / "model.safetensors").rename(f / "model-00001-of-00002.safetensors"),
-            r"no model\.safetensors \(there are: model-00001-of-00002\.safetensors, pytorch_model\.bin\)",
+            r"no model\.safetensors \(found: model-00001-of-00002\.safetensors, pytorch_model\.bin\)",
         ),
         (
             lambda f: (f / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "code.Own"}}'),
-            r"tokenizer_config\.json: auto_map names code of the model's own",
+            r"tokenizer_config\.json: auto_map refers to the model's own code",
         ),
     ],
 )
-def test_a_folder_that_cannot_be_used_is_refused_with_the_fix(model, tmp_path, change, complaint):
+def test_an_unusable_folder_is_refused_with_the_fix(model, tmp_path, change, complaint):
     shutil.copytree(model, tmp_path / "model")
     change(tmp_path / "model")
     with pytest.raises(ValueError, match=complaint):

@@ -1,4 +1,4 @@
-"""Claims about Flickr30k and COCO, on tiny ones with the split files of Karpathy & Fei-Fei."""
+"""Claims about Flickr30k and COCO, on tiny copies with the split files of Karpathy & Fei-Fei."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from crossmodal_peft.data.http import Published
 
 
 def karpathy_json(root, name, sides):
-    """The split file; `sides` are those of the photographs, which are written too."""
+    """Write a split file and its photographs; `sides` has the split of each."""
     images = []
     for i, side in enumerate(sides):
         entry = {"filename": f"{i}.jpg", "split": side, "imgid": i}
@@ -27,7 +27,7 @@ def karpathy_json(root, name, sides):
 SIDES = ["train"] * 5 + ["restval"] * 3 + ["val"] * 3 + ["test"] * 4
 
 
-def test_flickr30k_says_what_to_do_and_continues_from_there(layout, monkeypatch):
+def test_flickr30k_says_what_is_missing_and_continues_once_it_is_there(layout, monkeypatch):
     monkeypatch.setitem(karpathy.PHOTOGRAPHS, "flickr30k", len(SIDES))
     data = tiny_data.dataset(kind="karpathy", name="flickr30k", modalities=["text", "image"])
     root = layout.dataset("karpathy-flickr30k")
@@ -65,7 +65,7 @@ def test_coco_is_downloaded_prepared_trained_and_evaluated(server, layout, monke
     tiny_data.check_directions(tiny_data.train(data, layout), 2)
 
 
-def test_photographs_that_cannot_be_used_are_named(tmp_path, monkeypatch):
+def test_unusable_photographs_are_named_with_the_reason(tmp_path, monkeypatch):
     karpathy_json(tmp_path, "flickr30k", ["train", "train", "other", "test"])
     content = json.loads((tmp_path / "dataset_flickr30k.json").read_text())
     content["images"][0]["sentences"] = [{"raw": " "}]
@@ -73,14 +73,14 @@ def test_photographs_that_cannot_be_used_are_named(tmp_path, monkeypatch):
     (tmp_path / "flickr30k-images" / "1.jpg").unlink()
     data = tiny_data.dataset(kind="karpathy", name="flickr30k", modalities=["text", "image"])
     assert tiny_data.refusals(tiny_data.found(karpathy, tmp_path, data)) == {
-        "dataset_flickr30k.json": "4 photographs, 31014 are published",
+        "dataset_flickr30k.json": "has 4 photographs, but 31014 were published",
         "0.jpg": "no caption",
         "1.jpg": "flickr30k-images/1.jpg: no such file",
-        "2.jpg": "split is 'other', none of: train, restval, val, test",
+        "2.jpg": "split is 'other', not one of: train, restval, val, test",
     }
 
 
-def test_datasets_of_one_source_share_a_receipt_and_others_do_not():
+def test_datasets_share_a_receipt_only_if_they_share_a_source():
     pair = {"modalities": ["text", "image"]}
     blocks = [
         tiny_data.dataset(kind="karpathy", name="coco", **pair),

@@ -1,4 +1,4 @@
-"""Claims about the user's own data: a table is enough, and what cannot be used is said."""
+"""Claims about the user's own data: a table is enough, and what cannot be used is reported."""
 
 import json
 import shutil
@@ -38,8 +38,8 @@ def media(tmp_path_factory):
     for i in range(9):
         tiny_data.picture(folder / "pictures" / f"{i}.png", i)
         tiny_data.sound(folder / "sounds" / f"{i}.wav", i)
-    (folder / "pictures" / "broken.png").write_bytes(b"no picture")
-    (folder / "sounds" / "broken.wav").write_bytes(b"RIFF no sound")
+    (folder / "pictures" / "broken.png").write_bytes(b"not an image")
+    (folder / "sounds" / "broken.wav").write_bytes(b"RIFF not audio")
     return folder
 
 
@@ -60,7 +60,7 @@ def refusals(path, **keys):
     return {item.name: item.reason for item in found(path, **keys) if isinstance(item, Refused)}
 
 
-def test_a_folder_of_files_and_a_table_is_prepared_trained_and_evaluated(media, layout):
+def test_a_table_and_its_files_are_prepared_trained_and_evaluated(media, layout):
     table = [*rows(), rows()[0] | {"id": "silent", "audio": "sounds/broken.wav"}]
     data = settings_of(write(media, table, "whole.csv"), max_lost=0.2)
     line, prepared = tiny_data.prepare(data, layout)
@@ -73,14 +73,14 @@ def test_a_folder_of_files_and_a_table_is_prepared_trained_and_evaluated(media, 
     assert all(0 <= metrics["hit@1"] <= 1 for metrics in record["metrics"].values())
 
 
-def test_a_split_column_is_kept_and_without_it_a_hash_divides(media):
+def test_a_split_column_is_respected_and_without_it_a_hash_decides(media):
     kept = found(write(media, rows()))
     assert [item.split for item in kept] == SIDES
     hashed = found(write(media, [{k: v for k, v in row.items() if k != "split"} for row in rows()]))
     assert [item.split for item in hashed] == [None] * 9
 
 
-def test_csv_parquet_and_json_lines_hold_the_same_items(media):
+def test_csv_parquet_and_json_lines_give_the_same_items(media):
     table = rows()
     for row in table:
         row["captions"] = ["One. Two.", 'said "three"']
@@ -105,23 +105,23 @@ MISTAKES = {
     "no image": {"image": ""},
     "pictures/none.png: no such file": {"image": "pictures/none.png"},
     "/etc/x.png: must be relative": {"image": "/etc/x.png"},
-    "split is 'dev', none of: train, validation, test": {"split": "dev"},
-    "split is '', none of": {"split": ""},
-    "its group 'a' is in train too": {"group": "a", "split": "test"},
-    "the id stands twice": {"id": "bird 0"},
+    "split is 'dev', not one of: train, validation, test": {"split": "dev"},
+    "split is '', not one of": {"split": ""},
+    "its group 'a' is also in train": {"group": "a", "split": "test"},
+    "duplicate id": {"id": "bird 0"},
     "no id": {"id": ""},
 }
 
 
 @pytest.mark.parametrize("reason", MISTAKES)
-def test_an_item_that_cannot_be_used_is_named_with_the_reason(media, reason):
+def test_an_unusable_item_is_named_with_the_reason(media, reason):
     table = [row | {"group": "a" if row["split"] == "train" else ""} for row in rows()]
     table[8] |= MISTAKES[reason]
     refused = refusals(write(media, table, "mistake.csv"))
     assert len(refused) == 1 and reason in next(iter(refused.values()))
 
 
-def test_a_run_stops_if_more_is_lost_than_stated(media, layout):
+def test_a_run_stops_if_more_items_are_refused_than_allowed(media, layout):
     table = rows()
     for row in table[:2]:
         row["image"] = "pictures/broken.png"
@@ -134,7 +134,7 @@ def test_a_run_stops_if_more_is_lost_than_stated(media, layout):
     assert len(pd.read_csv(layout.manifest("tiny").with_name("refused.csv"))) == 2
 
 
-def test_files_that_are_not_there_stop_a_run_before_anything_is_decoded(media, layout, monkeypatch):
+def test_missing_files_stop_a_run_before_anything_is_decoded(media, layout, monkeypatch):
     table = [row | {"audio": "sounds/none.wav"} for row in rows()]
     data = settings_of(write(media, table, "gone.csv"))
     monkeypatch.setattr(manifest, "read_image", None)
@@ -142,7 +142,7 @@ def test_files_that_are_not_there_stop_a_run_before_anything_is_decoded(media, l
         tiny_data.prepare(data, layout)
 
 
-def test_a_long_sound_is_cut_to_the_window_of_the_encoder(media, layout):
+def test_a_long_clip_is_cut_to_the_encoders_window(media, layout):
     found = []
     for seconds in (0.5, 3.0):
         for i in range(9):
@@ -180,24 +180,24 @@ def test_a_changed_table_gives_another_receipt(media, layout):
         ),
         ("b.csv", "id,caption\n1,x\n", "no column image"),
         ("c.csv", "", "c.csv: No columns"),
-        ("d.jsonl", '{"id": 1}\n{"id"\n', "d.jsonl: line 2 is no JSON"),
-        ("e.parquet", "no parquet", "e.parquet"),
+        ("d.jsonl", '{"id": 1}\n{"id"\n', "d.jsonl: line 2 is not valid JSON"),
+        ("e.parquet", "not Parquet", "e.parquet"),
     ],
 )
-def test_a_table_that_cannot_be_read_is_one_line(tmp_path, name, content, message):
+def test_an_unreadable_table_gives_a_one_line_error(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message) as refusal:
         found(tmp_path / name, modalities=("text", "image"))
     assert "\n" not in str(refusal.value)
 
 
-def test_a_table_that_is_not_there_says_where_it_was_looked_for(tmp_path):
+def test_a_missing_table_says_where_it_was_looked_for(tmp_path):
     data = settings_of(tmp_path / "none.csv")
     with pytest.raises(ValueError, match="none.csv: no such file; it is relative to"):
         manifest.download(tmp_path, **data.origin)
 
 
-def test_the_workflow_plans_every_kind_and_reads_changed_tables_and_folders_again(media, tmp_path):
+def test_the_workflow_plans_every_kind_and_rereads_changed_tables_and_folders(media, tmp_path):
     (tmp_path / "project").mkdir()
     folder = copy_repository(tmp_path, tmp_path / "project")
     table, model = write(media, rows(), "planned.csv"), tmp_path / "roberta"

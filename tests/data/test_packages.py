@@ -1,4 +1,4 @@
-"""Claims about downloads: nothing unverified or half-written is taken for a download."""
+"""Claims about downloads: nothing unverified or half-written counts as downloaded."""
 
 import subprocess
 
@@ -11,7 +11,7 @@ from crossmodal_peft.files import atomic_write, copy_to_scratch, verify
 from crossmodal_peft.stages import data
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
+def test_a_file_appears_complete_or_not_at_all(tmp_path):
     with pytest.raises(RuntimeError, match="power cut"), atomic_write(tmp_path / "table.csv") as path:
         path.write_text("half")
         raise RuntimeError("power cut")
@@ -21,7 +21,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
 
 
-def test_a_copy_on_a_nodes_own_disk_is_made_once_and_again_after_a_change(tmp_path):
+def test_a_scratch_copy_is_made_once_and_again_after_a_change(tmp_path):
     path, near = tmp_path / "array.npy", tmp_path / "scratch"
     path.write_bytes(b"first")
     copy = copy_to_scratch(path, near)
@@ -32,33 +32,33 @@ def test_a_copy_on_a_nodes_own_disk_is_made_once_and_again_after_a_change(tmp_pa
     assert copy_to_scratch(path, near).read_bytes() == b"second"
 
 
-def test_another_content_is_deleted_and_named(tmp_path):
+def test_a_file_with_the_wrong_checksum_is_deleted_and_named(tmp_path):
     (tmp_path / "data.deb").write_bytes(b"something else")
     with pytest.raises(ValueError, match=r"data.deb: sha256 is .*, expected 00"):
         verify(tmp_path / "data.deb", "0" * 64)
     assert not (tmp_path / "data.deb").exists()
 
 
-def test_a_package_that_is_not_there_says_so_in_one_line(tmp_path):
+def test_a_package_that_does_not_exist_gives_a_one_line_error(tmp_path):
     with pytest.raises(RuntimeError, match="pip cannot download pip==0.0.0") as refusal:
         fetch_wheel("pip==0.0.0", tmp_path)
     assert "\n" not in str(refusal.value)
 
 
-def test_without_apt_the_user_hears_which_file_to_put_where(tmp_path, monkeypatch):
+def test_without_apt_the_error_says_which_file_to_place_where(tmp_path, monkeypatch):
     def no_apt(*_arguments, **_options):
         raise FileNotFoundError(2, "missing", "apt-get")
 
     monkeypatch.setattr(subprocess, "run", no_apt)
     with pytest.raises(
-        RuntimeError, match=r"download name_1_all.deb elsewhere and put it into .*apt-get is not"
+        RuntimeError, match=r"download name_1_all.deb elsewhere and place it in .*apt-get is not"
     ):
         fetch_debian_package("name", "1", tmp_path)
 
 
-def test_a_package_that_the_user_brought_is_not_fetched_again(tmp_path):
-    (tmp_path / "name_1_all.deb").write_bytes(b"brought")
-    assert fetch_debian_package("name", "1", tmp_path).read_bytes() == b"brought"
+def test_a_package_placed_by_the_user_is_not_downloaded_again(tmp_path):
+    (tmp_path / "name_1_all.deb").write_bytes(b"placed")
+    assert fetch_debian_package("name", "1", tmp_path).read_bytes() == b"placed"
 
 
 def test_a_failed_conversion_leaves_no_receipt(tmp_path, monkeypatch):
@@ -76,7 +76,7 @@ def test_a_failed_conversion_leaves_no_receipt(tmp_path, monkeypatch):
     assert not (layout.encoder("minilm-l6") / "source.json").exists()
 
 
-def test_an_encoder_changed_by_hand_is_refused(tmp_path):
+def test_an_encoder_that_was_modified_is_refused(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"changed")
     (tmp_path / "source.json").write_text('{"files": {"model.safetensors": "0"}}')
     with pytest.raises(ValueError, match="model.safetensors: changed since it was downloaded"):

@@ -12,7 +12,7 @@ from PIL import Image
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import Split
 from crossmodal_peft.config.validation import load
-from crossmodal_peft.data.audio import read_wave
+from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.data.images import to_squares
 from crossmodal_peft.data.items import Item, Refused
 from crossmodal_peft.data.prepare import prepare, split_of
@@ -28,7 +28,7 @@ def stamps_root(raw, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def prepared(raw, stamps_root, tmp_path_factory):
-    """The tri-modal dataset at a tiny picture size; every item is there, so refusals and splits are real."""
+    """The tri-modal dataset at a tiny image size, with every item: refusals and splits are the real ones."""
     data = SETTINGS.datasets["stamps"]
     encoders = {m: SETTINGS.encoders[name] for m, name in data.encoders.items()}
     encoders["image"] = encoders["image"].model_copy(update={"image_size": 14})
@@ -38,13 +38,13 @@ def prepared(raw, stamps_root, tmp_path_factory):
     return manifest, {m: np.load(out / f"{m}.npy", mmap_mode="r") for m in data.encoders}, out
 
 
-def test_no_caption_stands_on_two_sides_of_the_split(prepared):
+def test_no_caption_is_in_two_splits(prepared):
     texts = prepared[0][prepared[0].modality == "text"]
     assert (texts.groupby("source").split.nunique() == 1).all()
     assert set(texts.split) == {"train", "validation", "test"}
 
 
-def test_equal_captions_share_a_label_and_others_do_not(prepared):
+def test_captions_share_a_label_only_if_they_are_equal(prepared):
     texts = prepared[0][prepared[0].modality == "text"]
     assert (texts.groupby("source").label.nunique() == 1).all()
     assert (texts.groupby("label").source.nunique() == 1).all()
@@ -61,7 +61,7 @@ def test_every_item_is_in_a_split_or_refused_with_a_reason(prepared, stamps_root
     assert (refused["row"] == -1).all()
 
 
-def test_the_drawing_with_entities_is_refused(prepared):
+def test_the_svg_with_entities_is_refused(prepared):
     refused = prepared[0].set_index("item").reason
     assert "EntitiesForbidden" in refused["food/loaf_of_bread"]
 
@@ -81,14 +81,14 @@ def test_items_have_every_modality_of_the_dataset(prepared):
     assert (accepted[accepted.modality == "audio"].groupby("item").size() <= 2).all()
 
 
-def test_arrays_hold_bytes_token_ids_and_log_mel_features(prepared):
+def test_arrays_hold_pixels_token_ids_and_log_mel_features(prepared):
     _, arrays, _ = prepared
     assert (arrays["image"].dtype, arrays["image"].shape[1:]) == (np.uint8, (3, 14, 14))
     assert (arrays["text"].dtype, arrays["text"].shape[1:]) == (np.int32, (32,))
     assert (arrays["audio"].dtype, arrays["audio"].shape[1:]) == (np.float16, (80, 150))
 
 
-def test_a_group_is_on_the_same_side_in_every_dataset_and_another_seed_moves_it():
+def test_a_groups_split_depends_only_on_its_name_and_the_seed():
     groups = [f"caption {i}" for i in range(2000)]
     sides = [split_of(group, Split(seed=0, validation=0.1, test=0.2)) for group in groups]
     assert sides == [split_of(group, Split(seed=0, validation=0.1, test=0.2)) for group in groups]
@@ -99,37 +99,37 @@ def test_a_group_is_on_the_same_side_in_every_dataset_and_another_seed_moves_it(
 
 
 def test_transparent_pixels_become_white(tmp_path):
-    picture = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    picture.putpixel((0, 0), (255, 0, 0, 255))
-    picture.save(tmp_path / "red.png")
+    image = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    image.putpixel((0, 0), (255, 0, 0, 255))
+    image.save(tmp_path / "red.png")
     white = stamps.read_image(tmp_path / "red.png")
     assert white.getpixel((0, 0)) == (255, 0, 0)
     assert white.getpixel((3, 3)) == (255, 255, 255)
 
 
-def test_a_picture_is_padded_not_stretched():
+def test_an_image_is_padded_not_stretched():
     squares = to_squares([Image.new("RGB", (40, 10), "black")], 20)
     assert squares.shape == (1, 3, 20, 20)
     assert squares[0, :, 10, 10].tolist() == [0, 0, 0]
     assert squares[0, :, 0, 10].tolist() == [255, 255, 255]
 
 
-def test_a_wave_is_mono_at_16_khz(tmp_path):
+def test_a_waveform_is_mono_at_16_khz(tmp_path):
     seconds = np.arange(44_100) / 44_100
     tone = np.sin(2 * np.pi * 440 * seconds)
     soundfile.write(tmp_path / "tone.wav", np.stack([tone, tone], 1), 44_100)
-    wave = read_wave(tmp_path / "tone.wav")
-    assert wave.shape == (16_000,)
-    assert np.abs(np.fft.rfft(wave)).argmax() == 440
+    waveform = read_waveform(tmp_path / "tone.wav")
+    assert waveform.shape == (16_000,)
+    assert np.abs(np.fft.rfft(waveform)).argmax() == 440
 
 
-def test_empty_broken_and_impossible_sound_is_refused(tmp_path):
+def test_audio_that_is_empty_damaged_or_not_finite_is_refused(tmp_path):
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
     soundfile.write(tmp_path / "nan.wav", np.full(10, np.nan, np.float32), 16_000, subtype="FLOAT")
-    (tmp_path / "broken.wav").write_bytes(b"RIFF no sound")
-    for name, reason in (("empty", "is empty"), ("nan", "no numbers"), ("broken", "cannot be decoded")):
+    (tmp_path / "broken.wav").write_bytes(b"RIFF not audio")
+    for name, reason in (("empty", "is empty"), ("nan", "not finite"), ("broken", "cannot be decoded")):
         with pytest.raises(ValueError, match=reason):
-            read_wave(tmp_path / f"{name}.wav")
+            read_waveform(tmp_path / f"{name}.wav")
 
 
 def test_stamps_without_a_spoken_caption_are_refused_with_the_languages(stamps_root):

@@ -1,4 +1,4 @@
-"""Claims about what encoders see and hear: what the processors of transformers make of pictures and waves."""
+"""Claims about encoder inputs: images and waveforms are prepared as by the processors of transformers."""
 
 import json
 from types import SimpleNamespace
@@ -14,15 +14,15 @@ from tiny import ENCODERS, encoder_of
 from crossmodal_peft.config import plugins
 
 
-def picture(width: int, height: int) -> Image.Image:
-    """Smooth colours with some noise."""
+def noisy_image(width: int, height: int) -> Image.Image:
+    """A smooth colour gradient with some noise."""
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     colours = np.stack([x, y, (x + y) / 2], -1) * 200
     noise = np.random.default_rng(0).integers(0, 40, colours.shape)
     return Image.fromarray((colours + noise).astype(np.uint8))
 
 
-# As the hub has them: what old and new versions of transformers wrote.
+# As found on the Hub, written by old and new versions of transformers.
 PROCESSORS = {
     "vit": {"image_processor_type": "ViTImageProcessor", "size": 224, "resample": 2}
     | {"do_resize": True, "do_normalize": True, "image_mean": [0.5] * 3, "image_std": [0.5] * 3},
@@ -44,28 +44,28 @@ PROCESSORS = {
 }
 
 
-def prepared(name, folder, pictures, image_size=None):
+def prepared(name, folder, images, image_size=None):
     (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSORS[name]))
     (folder / "config.json").write_text(json.dumps({"model_type": name}))
     family = plugins.module("encoders", ENCODERS[name][0])
-    return family.preparer(folder, SimpleNamespace(image_size=image_size))(pictures)[0]
+    return family.preparer(folder, SimpleNamespace(image_size=image_size))(images)[0]
 
 
 @pytest.mark.parametrize("size", [(300, 200), (120, 250), (224, 224)])
 @pytest.mark.parametrize("name", PROCESSORS)
-def test_pictures_are_what_the_processor_of_transformers_makes_of_them(name, size, tmp_path):
-    pictures = [picture(*size), picture(256, 240)]
-    found = prepared(name, tmp_path, pictures)
+def test_images_are_prepared_as_by_the_processor_of_transformers(name, size, tmp_path):
+    images = [noisy_image(*size), noisy_image(256, 240)]
+    found = prepared(name, tmp_path, images)
     assert found.shape == (2, 3, 224, 224)
     assert found.dtype == np.float16
     classes = {"vit": "ViTImageProcessor", "clip": "CLIPImageProcessor", "siglip": "SiglipImageProcessor"}
     processor = getattr(transformers, classes.get(name, "BitImageProcessor"))(
         **{k: v for k, v in PROCESSORS[name].items() if not k.endswith("_type")}
     )
-    expected = processor(pictures, return_tensors="pt")["pixel_values"].numpy()
-    assert np.abs(found - expected).max() < 2e-3  # The last bit of half precision.
-    # And, independently of the library, what Pillow makes of them, but for how it rounds.
-    by_hand = np.stack([by_pillow(name, p) for p in pictures])
+    expected = processor(images, return_tensors="pt")["pixel_values"].numpy()
+    assert np.abs(found - expected).max() < 2e-3  # One bit of half precision.
+    # And, independently of the library, as by Pillow, up to its rounding.
+    by_hand = np.stack([by_pillow(name, image) for image in images])
     assert np.abs(found - by_hand).max() < 3 / 255 / min(PROCESSORS[name]["image_std"])
 
 
@@ -83,7 +83,7 @@ def by_pillow(name: str, original: Image.Image) -> np.ndarray:
     return ((scaled - settings["image_mean"]) / settings["image_std"]).transpose(2, 0, 1)
 
 
-def test_dinov2_sees_the_same_in_bytes_and_in_normalised_channels():
+def test_dinov2_gives_the_same_for_bytes_and_normalised_channels():
     encoder = encoder_of("dinov2")
     pixels = torch.randint(0, 256, (2, 3, 28, 28), dtype=torch.uint8)
     settings = PROCESSORS["dinov2"]
@@ -92,31 +92,31 @@ def test_dinov2_sees_the_same_in_bytes_and_in_normalised_channels():
     torch.testing.assert_close(encoder(pixels, None, "input"), encoder(channels, None, "input"))
 
 
-def test_dinov2_without_size_and_processor_is_refused(tmp_path):
+def test_dinov2_without_image_size_and_processor_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"has no preprocessor_config\.json; give the encoder an image_size"):
         plugins.module("encoders", "dinov2").preparer(tmp_path, SimpleNamespace(image_size=None))
 
 
 @pytest.mark.parametrize("name", ["vit", "clip", "siglip"])
-def test_another_size_keeps_what_the_processor_shows(name, tmp_path):
-    large = prepared(name, tmp_path, [picture(300, 200)])
-    small = prepared(name, tmp_path, [picture(300, 200)], image_size=56)
+def test_another_image_size_keeps_the_processors_crop(name, tmp_path):
+    large = prepared(name, tmp_path, [noisy_image(300, 200)])
+    small = prepared(name, tmp_path, [noisy_image(300, 200)], image_size=56)
     assert small.shape == (1, 3, 56, 56)
     shrunk = large.astype(np.float32).reshape(1, 3, 56, 4, 56, 4).mean((3, 5))
     assert np.abs(small - shrunk)[..., 2:-2, 2:-2].mean() < 0.05
 
 
-def test_a_processor_that_gives_no_squares_is_refused(tmp_path):
+def test_a_processor_whose_output_is_not_square_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     settings = {"image_processor_type": "CLIPImageProcessor", "do_center_crop": False}
     (tmp_path / "preprocessor_config.json").write_text(
         json.dumps({**settings, "size": {"shortest_edge": 224}})
     )
-    with pytest.raises(ValueError, match=r"preprocessor_config\.json: its pictures would be no squares"):
+    with pytest.raises(ValueError, match=r"preprocessor_config\.json: its images would not be square"):
         plugins.module("encoders", "vit").preparer(tmp_path, SimpleNamespace(image_size=None))
 
 
-def test_without_a_processor_pictures_are_padded_with_white(tmp_path):
+def test_without_a_processor_images_are_padded_with_white(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit", "image_size": 32}')
     prepare = plugins.module("encoders", "vit").preparer(tmp_path, SimpleNamespace(image_size=None))
     found, _ = prepare([Image.new("RGB", (40, 20), "black")])
@@ -124,23 +124,23 @@ def test_without_a_processor_pictures_are_padded_with_white(tmp_path):
     assert (found[..., 0, :] == 1).all() and (found[..., 16, :] == -1).all()
 
 
-def wave(seconds: float, rate: int = 16_000) -> np.ndarray:
+def tone(seconds: float, rate: int = 16_000) -> np.ndarray:
     time = np.arange(round(seconds * rate)) / rate
     noise = np.random.default_rng(1).standard_normal(len(time))
     return (0.3 * np.sin(2 * np.pi * 440 * time) + 0.05 * noise).astype(np.float32)
 
 
-def test_ast_hears_kaldi_filter_banks(tmp_path):
+def test_ast_gets_kaldi_filter_banks(tmp_path):
     transformers.ASTFeatureExtractor().save_pretrained(tmp_path)
     settings = SimpleNamespace(seconds=10.24)
     prepare = plugins.module("encoders", "ast").preparer(tmp_path, settings)
-    waves = [wave(3.0), wave(10.24), wave(12.0), wave(0.01)]
-    found, lengths = prepare(waves)
+    waveforms = [tone(3.0), tone(10.24), tone(12.0), tone(0.01)]
+    found, lengths = prepare(waveforms)
     assert found.shape == (4, 1024, 128)
     assert lengths is None
     for i, seconds in ((0, 3.0), (1, 10.24)):
         banks = torchaudio.compliance.kaldi.fbank(
-            torch.from_numpy(wave(seconds))[None],
+            torch.from_numpy(tone(seconds))[None],
             htk_compat=True,
             sample_frequency=16_000,
             use_energy=False,
@@ -153,56 +153,56 @@ def test_ast_hears_kaldi_filter_banks(tmp_path):
         expected = ((padded + 4.2677393) / (2 * 4.5689974)).numpy()
         assert np.abs(found[i] - expected).max() < 2e-3
     extractor = transformers.ASTFeatureExtractor.from_pretrained(tmp_path)
-    theirs = extractor(waves[:2], sampling_rate=16_000, return_tensors="np")["input_values"]
+    theirs = extractor(waveforms[:2], sampling_rate=16_000, return_tensors="np")["input_values"]
     assert np.abs(found[:2] - theirs).max() < 2e-3
-    assert np.array_equal(found[2], prepare([waves[2][:163_840]])[0][0])  # What comes later is not heard.
+    assert np.array_equal(found[2], prepare([waveforms[2][:163_840]])[0][0])  # Later audio is ignored.
     assert np.isfinite(found[3]).all()
 
 
-def test_whisper_hears_what_its_extractor_gives_for_thirty_seconds(tmp_path):
+def test_whisper_gets_the_start_of_its_extractors_thirty_seconds(tmp_path):
     transformers.WhisperFeatureExtractor().save_pretrained(tmp_path)
     prepare = plugins.module("encoders", "whisper").preparer(tmp_path, SimpleNamespace(seconds=1.0))
-    waves = [wave(0.5), wave(1.0), wave(3.0)]
-    found, _ = prepare(waves)
+    waveforms = [tone(0.5), tone(1.0), tone(3.0)]
+    found, _ = prepare(waveforms)
     assert found.shape == (3, 80, 100)
     extractor = transformers.WhisperFeatureExtractor.from_pretrained(tmp_path)
-    cut = [w[:16_000] for w in waves]
+    cut = [waveform[:16_000] for waveform in waveforms]
     theirs = extractor(cut, sampling_rate=16_000, return_tensors="np")["input_features"]
-    # The last two frames reach over the end, where silence follows or nothing.
+    # The last two frames extend past the end, into padding or nothing.
     assert np.abs(found[..., :98] - theirs[..., :98]).max() < 2e-3
 
 
 @pytest.mark.parametrize("truncation", ["rand_trunc", "fusion"])
-def test_clap_hears_log_mel_bands_of_what_is_repeated_to_its_window(truncation, tmp_path):
+def test_clap_gets_log_mel_bands_of_clips_repeated_to_fill_its_window(truncation, tmp_path):
     transformers.ClapFeatureExtractor(truncation=truncation).save_pretrained(tmp_path)
     prepare = plugins.module("encoders", "clap").preparer(tmp_path, SimpleNamespace(seconds=30))
-    waves = [wave(seconds, 48_000) for seconds in (3, 10, 12)]
-    found, lengths = prepare(waves)
+    waveforms = [tone(seconds, 48_000) for seconds in (3, 10, 12)]
+    found, lengths = prepare(waveforms)
     assert (found.shape, found.dtype, lengths) == ((3, 1001, 64), np.float16, None)
     extractor = transformers.ClapFeatureExtractor.from_pretrained(tmp_path)
-    theirs = extractor(waves[:2], sampling_rate=48_000, return_tensors="np")["input_features"]
-    assert np.abs(found[:2] - theirs[:, 0]).max() < 0.04  # Decibels: the last bit of half precision.
+    theirs = extractor(waveforms[:2], sampling_rate=48_000, return_tensors="np")["input_features"]
+    assert np.abs(found[:2] - theirs[:, 0]).max() < 0.04  # dB; one bit of half precision.
     slaney = {"norm": "slaney", "mel_scale": "slaney"} if truncation == "rand_trunc" else {}
     bands = torchaudio.transforms.MelSpectrogram(
         48_000, 1024, hop_length=480, f_max=14_000, n_mels=64, **slaney
     )
-    repeated = np.pad(np.tile(waves[0], 3), (0, 48_000))
-    for i, heard in enumerate((repeated, waves[1], waves[2][:480_000])):  # What comes later is not heard.
-        power = bands(torch.from_numpy(heard)).clamp(min=1e-10)
+    repeated = np.pad(np.tile(waveforms[0], 3), (0, 48_000))
+    for i, used in enumerate((repeated, waveforms[1], waveforms[2][:480_000])):  # Later audio is ignored.
+        power = bands(torch.from_numpy(used)).clamp(min=1e-10)
         assert np.abs(found[i] - 10 * power.log10().T.numpy()).max() < 0.05
     short = plugins.module("encoders", "clap").preparer(tmp_path, SimpleNamespace(seconds=3))
-    assert np.array_equal(short(waves[1:2])[0], prepare([waves[1][:144_000]])[0])
+    assert np.array_equal(short(waveforms[1:2])[0], prepare([waveforms[1][:144_000]])[0])
 
 
 @pytest.mark.parametrize("mask", [False, True])
-def test_wave_models_hear_what_their_extractor_gives(mask, tmp_path):
+def test_wav2vec2_gets_what_its_extractor_gives(mask, tmp_path):
     transformers.Wav2Vec2FeatureExtractor(return_attention_mask=mask).save_pretrained(tmp_path)
     prepare = plugins.module("encoders", "wav2vec2").preparer(tmp_path, SimpleNamespace(seconds=1.0))
-    waves = [wave(0.5), wave(1.5)]
-    found, _ = prepare(waves)
+    waveforms = [tone(0.5), tone(1.5)]
+    found, _ = prepare(waveforms)
     assert found.shape == (2, 16_000)
-    heard = waves[0] if mask else np.pad(waves[0], (0, 8_000))
-    expected = (heard - heard.mean()) / np.sqrt(heard.var() + 1e-7)
+    padded = waveforms[0] if mask else np.pad(waveforms[0], (0, 8_000))
+    expected = (padded - padded.mean()) / np.sqrt(padded.var() + 1e-7)
     assert np.abs(found[0, : len(expected)] - expected).max() < 3e-3
-    cut = waves[1][:16_000]
+    cut = waveforms[1][:16_000]
     assert np.abs(found[1] - (cut - cut.mean()) / np.sqrt(cut.var() + 1e-7)).max() < 3e-3

@@ -1,4 +1,4 @@
-"""Claims about strangers' files: what is refused before it is decoded, and what the rest becomes."""
+"""Claims about untrusted files: what is refused before it is decoded, and how the rest is decoded."""
 
 from io import BytesIO
 from pathlib import Path
@@ -9,41 +9,41 @@ import soundfile
 from PIL import Image
 
 from crossmodal_peft.data.datasets.stamps import unpack
-from crossmodal_peft.data.uploads import MAX_BYTES, MAX_SECONDS, read_picture, read_sound, read_text
+from crossmodal_peft.data.uploads import MAX_BYTES, MAX_SECONDS, read_audio, read_image, read_text
 
 
-def saved(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     out = BytesIO()
-    picture.save(out, kind, **options)
+    image.save(out, kind, **options)
     return out.getvalue()
 
 
-def sound(samples: np.ndarray, rate: int = 16_000, subtype: str = "FLOAT") -> bytes:
+def wav(samples: np.ndarray, rate: int = 16_000, subtype: str = "FLOAT") -> bytes:
     out = BytesIO()
     soundfile.write(out, samples, rate, format="WAV", subtype=subtype)
     return out.getvalue()
 
 
-def test_a_picture_of_200_megapixels_is_refused_before_it_is_decoded(monkeypatch):
+def test_an_image_of_200_megapixels_is_refused_before_it_is_decoded(monkeypatch):
     bomb = saved(Image.new("1", (20_000, 10_000)))
     assert len(bomb) < MAX_BYTES
     monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("was decoded"))
     with pytest.raises(ValueError, match="megapixels"):
-        read_picture(bomb)
+        read_image(bomb)
 
 
-def test_a_picture_of_60_megapixels_is_refused_with_its_size(monkeypatch):
+def test_an_image_of_60_megapixels_is_refused_with_its_size(monkeypatch):
     large = saved(Image.new("1", (10_000, 6_000)))
     monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("was decoded"))
     with pytest.raises(ValueError, match="60 megapixels; at most 50"):
-        read_picture(large)
+        read_image(large)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"no picture at all", "known format"),
+        (b"not an image at all", "known format"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "known format"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "known format"),
         (bytes(MAX_BYTES + 1), "MiB"),
@@ -52,24 +52,24 @@ def test_a_picture_of_60_megapixels_is_refused_with_its_size(monkeypatch):
     ],
     ids=["empty", "text", "svg", "postscript", "huge", "torn png", "torn jpeg"],
 )
-def test_what_is_no_whole_picture_is_refused(content, message):
+def test_what_is_not_a_complete_image_is_refused(content, message):
     with pytest.raises(ValueError, match=message):
-        read_picture(content)
+        read_image(content)
 
 
-def test_transparency_becomes_white_and_the_first_frame_stands_for_all():
+def test_transparency_becomes_white_and_animations_become_their_first_frame():
     clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    assert read_picture(saved(clear)).getpixel((0, 0)) == (255, 255, 255)
+    assert read_image(saved(clear)).getpixel((0, 0)) == (255, 255, 255)
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     animation = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert read_picture(animation).getpixel((0, 0)) == (255, 0, 0)
+    assert read_image(animation).getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_a_photo_is_turned_upright():
+def test_a_photo_is_rotated_upright():
     photo = Image.new("RGB", (40, 20))
     exif = Image.Exif()
-    exif[0x0112] = 6  # The camera was turned by 90 degrees.
-    assert read_picture(saved(photo, "JPEG", exif=exif)).size == (20, 40)
+    exif[0x0112] = 6  # The camera was rotated by 90 degrees.
+    assert read_image(saved(photo, "JPEG", exif=exif)).size == (20, 40)
 
 
 @pytest.mark.parametrize(
@@ -78,39 +78,39 @@ def test_a_photo_is_turned_upright():
         (b"", "is empty"),
         (b"RIFF and then nothing", "known format"),
         (bytes(MAX_BYTES + 1), "MiB"),
-        (sound(np.zeros((0, 1))), "is empty"),
-        (sound(np.array([0.0, np.nan])), "no numbers"),
-        (sound(np.zeros((10, 16))), "16 channels"),
+        (wav(np.zeros((0, 1))), "is empty"),
+        (wav(np.array([0.0, np.nan])), "not finite"),
+        (wav(np.zeros((10, 16))), "16 channels"),
     ],
     ids=["empty", "text", "huge", "no samples", "nan", "channels"],
 )
-def test_what_is_no_sound_is_refused(content, message):
+def test_what_is_not_usable_audio_is_refused(content, message):
     with pytest.raises(ValueError, match=message):
-        read_sound(content)
+        read_audio(content)
 
 
-def test_of_a_long_sound_only_the_beginning_is_decoded():
-    content = sound(np.zeros(5 * 60 * 8_000), 8_000, "PCM_U8")
-    assert len(read_sound(content)) == MAX_SECONDS * 16_000
+def test_only_the_start_of_a_long_clip_is_decoded():
+    content = wav(np.zeros(5 * 60 * 8_000), 8_000, "PCM_U8")
+    assert len(read_audio(content)) == MAX_SECONDS * 16_000
 
 
-def test_a_sound_becomes_mono_at_16_kilohertz():
+def test_audio_becomes_mono_at_16_khz():
     time = np.arange(48_000) / 48_000
     tone = np.sin(2 * np.pi * 440 * time)
-    wave = read_sound(sound(np.stack([tone, tone], 1), 48_000))
-    assert wave.shape == (16_000,) and wave.dtype == np.float32
-    assert np.argmax(np.abs(np.fft.rfft(wave))) == 440
+    waveform = read_audio(wav(np.stack([tone, tone], 1), 48_000))
+    assert waveform.shape == (16_000,) and waveform.dtype == np.float32
+    assert np.argmax(np.abs(np.fft.rfft(waveform))) == 440
 
 
-def test_real_pictures_and_clips_pass(raw: Path):
+def test_real_images_and_clips_pass(raw: Path):
     root = unpack(raw / "datasets" / "stamps", raw.with_name("unpacked") / "stamps")
-    pictures, clips = sorted(root.rglob("*.png"))[::100], sorted(root.rglob("*_desc_es.ogg"))[::200]
-    assert len(pictures) > 5 and len(clips) > 3
-    assert {read_picture(path.read_bytes()).mode for path in pictures} == {"RGB"}
-    assert all(len(read_sound(path.read_bytes())) > 0 for path in clips)
+    images, clips = sorted(root.rglob("*.png"))[::100], sorted(root.rglob("*_desc_es.ogg"))[::200]
+    assert len(images) > 5 and len(clips) > 3
+    assert {read_image(path.read_bytes()).mode for path in images} == {"RGB"}
+    assert all(len(read_audio(path.read_bytes())) > 0 for path in clips)
 
 
 @pytest.mark.parametrize(("text", "message"), [("  ", "is empty"), ("x" * 1001, "1001 characters")])
-def test_a_text_without_words_or_without_end_is_refused(text, message):
+def test_an_empty_or_too_long_text_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         read_text(text)

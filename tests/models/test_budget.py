@@ -109,7 +109,7 @@ def test_a_method_without_a_size_refuses_a_budget(kind):
 def test_a_budget_beside_a_size_is_refused(changes):
     config = yaml.safe_load(PARAMS.read_text())
     config["methods"]["lora"] |= {"budget": "1%", **changes}
-    with pytest.raises(ValueError, match=r"methods\.lora\.budget: takes the place of options\.r"):
+    with pytest.raises(ValueError, match=r"methods\.lora\.budget: replaces options\.r"):
         check(config)
 
 

@@ -1,4 +1,4 @@
-"""Claims about the demo, in a real browser on the smoke cells: what people see, what bad files do."""
+"""Claims about the demo, in a real browser on the smoke cells: what users see, what bad files cause."""
 
 import shutil
 import socket
@@ -26,13 +26,13 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update"]
-PATIENCE = 120_000  # ms, on whatever share of the cores is free
+PATIENCE = 120_000  # ms; the cores may be busy
 STAMPS = "usr/share/tuxpaint/stamps"
 
 
 @contextmanager
 def served(folder: Path, paths: str) -> Iterator[str]:
-    """The address of a demo that runs in a folder."""
+    """The URL of a demo running in a folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -52,7 +52,7 @@ def served(folder: Path, paths: str) -> Iterator[str]:
 
 
 def wait_for(address: str, process: subprocess.Popen, seconds: float = 120) -> None:
-    """Return when a server answers."""
+    """Return once a server responds."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -60,7 +60,7 @@ def wait_for(address: str, process: subprocess.Popen, seconds: float = 120) -> N
             return
         except OSError:
             time.sleep(0.2)
-    raise AssertionError(f"{address} does not answer")
+    raise AssertionError(f"{address} does not respond")
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +74,14 @@ def browser():
 
 @pytest.fixture(scope="module")
 def address(smoke: Path) -> Iterator[str]:
-    """The demo of the smoke cells."""
+    """The URL of a demo of the smoke cells."""
     with served(smoke, "workflow/config/smoke.yaml") as found:
         yield found
 
 
 @pytest.fixture
 def page(browser, address: str) -> Iterator[Page]:
-    """The search page, drawn."""
+    """The search page, fully loaded."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
@@ -93,7 +93,7 @@ def page(browser, address: str) -> Iterator[Page]:
 
 
 def cards(page: Page):
-    """The scores above the results."""
+    """The headings of the results, with their scores."""
     return page.locator("[data-testid=stMarkdown] p").filter(has_text=" · ")
 
 
@@ -103,7 +103,7 @@ def choose(page: Page, label: str, option: str) -> None:
 
 
 def ask_by(page: Page, way: str) -> None:
-    """Choose the way to ask: Text, Example, Picture or Sound."""
+    """Choose the kind of query: Text, Example, Picture or Sound."""
     page.get_by_role("radio", name=way, exact=True).click()
 
 
@@ -131,11 +131,11 @@ def test_a_caption_of_the_dataset_shows_what_is_relevant_to_it(page, smoke):
     page.get_by_test_id("stTextInputField").fill(caption)
     page.get_by_test_id("stTextInputField").press("Enter")
     expect(page.get_by_text("relevant", exact=True).first).to_be_visible()
-    expect(page.get_by_text("of the first 10 relevant")).to_be_visible()
+    expect(page.get_by_text("of the first 10 are relevant")).to_be_visible()
 
 
 @needs_browser
-def test_two_methods_stand_side_by_side_with_their_differences_marked(page):
+def test_two_methods_are_shown_side_by_side_with_their_differences_marked(page):
     choose(page, "Compare with", "frozen")
     expect(cards(page)).to_have_count(20)
     expect(page.get_by_role("heading", name="lora")).to_be_visible()
@@ -165,12 +165,12 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda: b"garbage" * 100, "The picture is no picture in a known format"),
-        (bomb, "The picture is too large; at most 50 megapixels are taken."),
+        (lambda: b"garbage" * 100, "The picture is not an image in a known format"),
+        (bomb, "The picture is too large; at most 50 megapixels are allowed."),
     ],
     ids=["garbage", "200 megapixels"],
 )
-def test_an_upload_that_is_no_harmless_picture_gets_a_message(page, content, message):
+def test_an_upload_that_is_not_a_harmless_picture_gets_a_message(page, content, message):
     ask_by(page, "Picture")
     upload(page, "picture.png", content(), "image/png")
     expect(page.get_by_text(message)).to_be_visible()
@@ -189,16 +189,16 @@ def test_an_uploaded_clip_is_played_and_finds_captions_and_clips_are_found_as_pl
     expect(cards(page)).to_have_count(10)
     player = page.get_by_test_id("stAudio")
     expect(player).to_have_count(1)
-    page.wait_for_function("document.querySelector('audio').duration > 0")  # It could be decoded.
+    page.wait_for_function("document.querySelector('audio').duration > 0")  # The browser could decode it.
     upload(page, "clip.ogg", b"garbage" * 100, "audio/ogg")
-    expect(page.get_by_text("is no sound in a known format")).to_be_visible()
+    expect(page.get_by_text("is not audio in a known format")).to_be_visible()
 
 
 @needs_browser
 def test_an_example_of_the_dataset_is_a_query(page):
     ask_by(page, "Example")
     expect(page.get_by_role("combobox", name="Item")).to_be_visible()
-    expect(page.get_by_text("of the first 10 relevant")).to_be_visible()
+    expect(page.get_by_text("of the first 10 are relevant")).to_be_visible()
     expect(cards(page)).to_have_count(10)
 
 
@@ -214,14 +214,14 @@ def test_the_results_page_draws_the_cells_and_the_tables(page):
 
 
 @needs_browser
-def test_the_hardest_queries_are_shown_with_what_stood_first_instead(page):
+def test_the_hardest_queries_are_shown_with_what_was_ranked_first_instead(page):
     page.get_by_role("link", name="Hardest queries").click()
     expect(page.get_by_text("mean rank", exact=True)).to_have_count(5)
     assert page.get_by_text("of the cells").count() == 5
 
 
 @needs_browser
-def test_without_trained_cells_the_page_says_how_to_make_them(browser, tmp_path):
+def test_without_trained_cells_the_page_says_how_to_train_them(browser, tmp_path):
     with served(tmp_path, "{}") as address:
         page = browser.new_page()
         page.goto(address)
@@ -229,7 +229,7 @@ def test_without_trained_cells_the_page_says_how_to_make_them(browser, tmp_path)
         page.close()
 
 
-def test_the_limits_of_the_server_are_those_of_the_guards():
+def test_the_servers_limits_are_those_of_the_upload_checks():
     from crossmodal_peft.search.demo import OPTIONS
 
     assert int(OPTIONS["server.maxUploadSize"]) * 2**20 == uploads.MAX_BYTES
@@ -237,7 +237,7 @@ def test_the_limits_of_the_server_are_those_of_the_guards():
     assert OPTIONS["browser.gatherUsageStats"] == "false"
 
 
-def test_the_marks_of_a_card_say_how_it_stands_in_the_other_list():
+def test_the_badges_of_a_card_compare_it_with_the_other_methods_list():
     other = pd.DataFrame({"source": ["a", "b", "c"], "rank": [1, 2, 3]})
     card = pd.DataFrame({"source": ["c", "b", "x"], "rank": [1, 2, 3], "relevant": [True, False, None]})
     first, second, third = card.itertuples()
@@ -247,5 +247,5 @@ def test_the_marks_of_a_card_say_how_it_stands_in_the_other_list():
     assert marks(first, None) == " :green-badge[relevant]"
 
 
-def test_captions_are_shown_as_they_are():
+def test_captions_are_shown_verbatim():
     assert catalogue.plain("*x* $y$ :red[z]") == r"\*x\* \$y\$ \:red\[z\]"

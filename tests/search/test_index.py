@@ -1,4 +1,4 @@
-"""Claims about the index and the search: against exact search, the evaluation, and the trained cells."""
+"""Claims about the index and the search, against exact search, the evaluation and the trained cells."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.data.arrays import read_manifests
-from crossmodal_peft.data.audio import read_wave
+from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.retrieval.embeddings import Gallery
 from crossmodal_peft.retrieval.topk import nearest
 from crossmodal_peft.search import index as search_index
@@ -31,7 +31,7 @@ def random_gallery(size: int, first: int) -> Gallery:
 
 @pytest.fixture
 def manifest() -> pd.DataFrame:
-    """Twenty captions and forty pictures of two datasets; captions 0 to 4 stand in both."""
+    """Twenty captions and forty images of two datasets; captions 0 to 4 are in both."""
     texts = [f"caption {i}" for i in range(15)] + [f"caption {i}" for i in range(5)]
     frame = pd.DataFrame({"source": texts + [f"{i}.png" for i in range(40)]})
     frame["modality"] = ["text"] * 20 + ["image"] * 40
@@ -41,17 +41,17 @@ def manifest() -> pd.DataFrame:
 
 
 def test_the_index_finds_what_exact_search_finds(manifest):
-    pictures = random_gallery(40, 20)
-    index = search_index.index_galleries("c", "test", [{"image": pictures}], manifest)
+    images = random_gallery(40, 20)
+    index = search_index.index_galleries("c", "test", [{"image": images}], manifest)
     queries = F.normalize(torch.randn(25, 16, generator=torch.Generator().manual_seed(1)), dim=1)
-    exact = nearest(queries, pictures.embeddings, 10)
+    exact = nearest(queries, images.embeddings, 10)
     for query, items, scores in zip(queries.numpy(), exact.items, exact.scores):
         found = index.search(query, "image", 10)
         assert found["source"].tolist() == [f"{i}.png" for i in items]
         np.testing.assert_allclose(found["score"], scores, atol=1e-6)
 
 
-def test_a_caption_of_two_datasets_is_found_once_and_every_item_has_its_caption(manifest):
+def test_a_caption_in_two_datasets_is_found_once_and_every_item_has_its_caption(manifest):
     texts = random_gallery(20, 0)
     index = search_index.index_galleries(
         "c", "test", [{"text": texts, "image": random_gallery(40, 20)}], manifest
@@ -72,7 +72,7 @@ def test_no_more_items_are_found_than_there_are(manifest):
 
 @pytest.fixture
 def layout(smoke: Path, tmp_path: Path) -> Layout:
-    """The smoke cells, with indexes in a folder of their own."""
+    """The smoke cells, with indexes in a separate folder."""
     layout = smoke_layout(smoke)
     (tmp_path / "prepared").symlink_to(layout.prepared)
     return Layout(layout.raw, tmp_path / "prepared", layout.checkpoints, layout.results)
@@ -92,14 +92,14 @@ def test_an_example_finds_what_the_evaluation_retrieved_for_it(smoke, layout):
 
 
 @pytest.mark.parametrize(("cell", "modality"), [(IMAGE, "text"), (IMAGE, "image"), (SPEECH, "audio")])
-def test_a_query_of_an_items_own_content_has_the_items_embedding(layout, cell, modality):
+def test_querying_with_an_items_own_content_gives_the_items_embedding(layout, cell, modality):
     index, encoder = search_index.open_index(cell, layout), search_index.open_query_encoder(cell, layout)
     stamps = plugins.module("datasets", "stamps")
     root = stamps.unpack(layout.dataset("stamps"), layout.unpacked("stamps"))
     read = {
         "text": str,
         "image": lambda s: stamps.read_image(root / s),
-        "audio": lambda s: read_wave(root / s),
+        "audio": lambda s: read_waveform(root / s),
     }
     for row in range(0, len(index.items[modality]), 7):
         embedding = encoder.embed(modality, read[modality](index.items[modality]["source"][row]))
@@ -109,14 +109,14 @@ def test_a_query_of_an_items_own_content_has_the_items_embedding(layout, cell, m
 def test_an_index_of_all_splits_holds_every_item_once(layout):
     index = search_index.build_index(IMAGE, "all", layout)
     manifest = read_manifests(layout.manifests("stamps-image"))
-    pictures = manifest.loc[manifest["modality"] == "image", "source"]
-    assert sorted(index.items["image"]["source"]) == sorted(pictures)
+    images = manifest.loc[manifest["modality"] == "image", "source"]
+    assert sorted(index.items["image"]["source"]) == sorted(images)
     again = search_index.open_index(IMAGE, layout)
     assert again.split == "all"
     pd.testing.assert_frame_equal(again.items["image"], index.items["image"])
 
 
-def test_an_index_of_other_weights_is_made_anew(layout):
+def test_an_index_of_other_weights_is_rebuilt(layout):
     search_index.build_index(IMAGE, "validation", layout)
     file = layout.index(IMAGE) / "index.json"
     content = json.loads(file.read_text())
@@ -125,7 +125,7 @@ def test_an_index_of_other_weights_is_made_anew(layout):
     assert json.loads(file.read_text()) == content
 
 
-def test_a_changed_index_is_refused_with_the_command_that_mends_it(layout):
+def test_a_changed_index_is_refused_with_the_command_that_rebuilds_it(layout):
     search_index.build_index(IMAGE, "test", layout)
     file = layout.index(IMAGE) / "image.faiss"
     file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\0")
@@ -133,13 +133,13 @@ def test_a_changed_index_is_refused_with_the_command_that_mends_it(layout):
         search_index.open_index(IMAGE, layout)
 
 
-def test_an_unfinished_index_is_made_anew(layout):
+def test_an_incomplete_index_is_rebuilt(layout):
     search_index.build_index(IMAGE, "test", layout)
     (layout.index(IMAGE) / "index.json").unlink()
     assert len(search_index.open_index(IMAGE, layout).items["image"]) > 10
 
 
-def test_trained_cells_are_those_with_a_cell_file_in_the_order_of_their_seeds(tmp_path):
+def test_trained_cells_are_those_with_a_cell_file_ordered_by_seed(tmp_path):
     layout = Layout(tmp_path, tmp_path, tmp_path / "checkpoints", tmp_path)
     for seed in (10, 9):
         folder = layout.checkpoint(f"d/lora/{seed}")

@@ -89,7 +89,7 @@ def test_a_watcher_whose_package_is_missing_says_what_to_install(name, tmp_path,
 def test_an_unknown_watcher_is_refused_with_the_known_ones(tmp_path):
     text = PARAMS.read_text().replace("loggers: []", "loggers: [tensorbord]")
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(ValueError, match="logging.loggers: 'tensorbord' is none of: dvclive, tensorboard"):
+    with pytest.raises(ValueError, match="logging.loggers: 'tensorbord' is not one of: dvclive, tensorboard"):
         load(tmp_path / "params.yaml")
 
 

@@ -126,7 +126,7 @@ def test_a_state_that_finds_no_room_leaves_the_one_before(written, half_done):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(OSError, match="now-2-3.safetensors: no room to write it"):
+        with pytest.raises(OSError, match="now-2-3.safetensors: no space left"):
             written.write(later)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -227,7 +227,7 @@ def test_requests_to_stop_and_full_disks_end_in_a_word_and_change_no_bit(tmp_pat
         arguments,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY)),
     )
-    assert full.returncode == DATA and "make room and run again" in full.stderr.splitlines()[-1]
+    assert full.returncode == DATA and "free some space and run again" in full.stderr.splitlines()[-1]
     assert "Traceback" not in full.stderr
     again = trained_by(arguments)
     assert again.returncode == 0 and "going on in epoch" in again.stdout

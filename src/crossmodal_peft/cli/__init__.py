@@ -1,1 +1,1 @@
-"""The command line: arguments → calls of stages; no logic of its own."""
+"""The command line: turns arguments into calls of stages; contains no logic of its own."""

@@ -1,4 +1,4 @@
-"""What the commands' arguments have in common: how they read, and what becomes of them."""
+"""Arguments that the commands share, and how they are parsed."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ DEFAULT_PATHS = "params.yaml"
 
 
 def trained_cells() -> list[str]:
-    """What the shell offers where a cell is asked for."""
+    """Shell completions for the name of a cell."""
     return layout_of(DEFAULT_PATHS).trained_cells()
 
 
@@ -31,28 +31,28 @@ CellNames = Annotated[
     list[str], typer.Argument(help="Trained cells of one dataset.", autocompletion=trained_cells)
 ]
 Split = Annotated[str, typer.Option(help="train, validation or test.")]
-Ks = Annotated[str, typer.Option(help="The K in hit@K and its kin, with commas.")]
+Ks = Annotated[str, typer.Option(help="The K in hit@K, recall@K and map@K, separated by commas.")]
 Out = Annotated[Path | None, typer.Option(help="Also write the table as CSV.")]
 
 
 def ks_of(ks: str) -> list[int]:
-    """The K of `1,5,10`; anything else is a wrong command line."""
+    """The numbers in a list such as `1,5,10`. Raises typer.BadParameter on anything else."""
     try:
         found = [int(k) for k in ks.split(",")]
     except ValueError:
         found = [0]
     if min(found) < 1:
-        raise typer.BadParameter(f"{ks!r}: must be whole numbers from 1, such as 1,5,10", param_hint="--ks")
+        raise typer.BadParameter(f"{ks!r}: must be positive integers, such as 1,5,10", param_hint="--ks")
     return found
 
 
 def layout_of(paths: str) -> Layout:
-    """Where the files stand."""
+    """The file layout for the option --paths."""
     return Layout.of(paths_of(paths))
 
 
 def paths_of(paths: str) -> Paths:
-    """Paths from JSON, or from the `paths` of params.yaml (if there is one) under those of another file."""
+    """Paths from JSON, or from the `paths` of a file on top of those of params.yaml (if it exists)."""
     if paths.startswith("{"):
         return Paths.model_validate_json(paths)
     files = [Path(name) for name in dict.fromkeys([DEFAULT_PATHS, paths])]

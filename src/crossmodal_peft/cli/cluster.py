@@ -1,4 +1,4 @@
-"""What a run of this folder has in a Slurm queue, also after its snakemake is gone."""
+"""The jobs of this folder in a Slurm queue, even after their snakemake process has died."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ from pathlib import Path
 import typer
 
 PREFIX = "crossmodal-peft"  # `slurm-jobname-prefix` of workflow/profiles/slurm
-GRACE = 90.0  # Seconds; Slurm kills what still runs 30 s (its default) after it was told to end.
+GRACE = 90.0  # Seconds; Slurm kills a job that still runs 30 s (its default) after the signal to end.
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job of the queue: its number, Slurm's word for its state, how long it runs, and what it does."""
+    """A queued job: its number, its state in Slurm's terms, its running time, and what it does."""
 
     number: str
     state: str
@@ -23,9 +23,9 @@ class Job:
 
 
 def jobs(folder: Path) -> list[Job]:
-    """The jobs that were submitted from a folder and have not ended.
+    """The jobs that were submitted from a folder and have not finished.
 
-    Raises ValueError if there is no Slurm, RuntimeError with Slurm's words if it does not answer.
+    Raises ValueError if Slurm is not installed, RuntimeError with Slurm's message if it fails.
     """
     form = "%i|%j|%T|%M|%Z|%k"  # number, name, state, time, working directory, comment
     lines = _call("squeue", "--me", "--noheader", f"--format={form}").splitlines()
@@ -38,13 +38,13 @@ def jobs(folder: Path) -> list[Job]:
 
 
 def cancel(folder: Path, grace: float = GRACE) -> list[Job]:
-    """Cancel them, and return when none is left; trainings write their state before they end.
+    """Cancel a folder's jobs and return once none is left; trainings save their state before they end.
 
-    Raises RuntimeError that names what is still there after `grace` seconds.
+    Raises RuntimeError naming the jobs that are still there after `grace` seconds.
     """
     cancelled = jobs(folder)
     if cancelled:
-        # Slurm tells the job's steps only; a step's snakemake passes it on to what it runs.
+        # Slurm signals only a job's steps; the snakemake of a step passes the signal on to its children.
         _call("scancel", *(job.number for job in cancelled))
     until = time.monotonic() + grace
     while left := jobs(folder):
@@ -59,7 +59,7 @@ app = typer.Typer(no_args_is_help=True, help="This folder's jobs in a Slurm queu
 
 @app.command("status")
 def show() -> None:
-    """List the jobs that were submitted from this folder, also when their snakemake is gone.
+    """List the jobs that were submitted from this folder, even if their snakemake has died.
 
     crossmodal-peft cluster status
     """
@@ -71,19 +71,19 @@ def show() -> None:
 
 @app.command("cancel")
 def end() -> None:
-    """End them, before a new run would train the same cells beside them; trainings keep their state.
+    """Cancel this folder's jobs before a new run trains the same cells; trainings keep their state.
 
     crossmodal-peft cluster cancel
     """
     ended = cancel(Path.cwd())
-    print(f"{len(ended)} jobs cancelled; to go on: snakemake --unlock, then run it again")
+    print(f"{len(ended)} jobs cancelled; to continue: snakemake --unlock, then run it again")
 
 
 def _call(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:
-        raise ValueError(f"no {command[0]} here: run this where jobs are submitted to Slurm") from None
+        raise ValueError(f"{command[0]} not found: run this where jobs are submitted to Slurm") from None
     if done.returncode:
         raise RuntimeError(f"{command[0]}: {done.stderr.strip()}")
     return done.stdout

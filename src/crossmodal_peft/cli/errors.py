@@ -1,4 +1,4 @@
-"""What a command's failure looks like: one line, and an exit code that says where to look."""
+"""How commands fail: with one line, and an exit code that says where to look."""
 
 import sys
 from typing import Any
@@ -10,22 +10,22 @@ from typer.core import TyperGroup
 from crossmodal_peft.training.signals import EXIT_CODE as INTERRUPTED
 from crossmodal_peft.training.signals import Interrupted
 
-USAGE = 2  # The command line is wrong: click's own code.
-DATA = 3  # Settings or files are missing, damaged, of another kind, or cannot be fetched.
-TRAINING = 4  # The loss is no number, memory is short, or a computation of the training failed.
+USAGE = 2  # The command line is wrong; click's own code.
+DATA = 3  # Settings or files are missing, damaged, of the wrong kind, or cannot be downloaded.
+TRAINING = 4  # The loss is not a number, memory ran out, or a computation in training failed.
 
 EXIT_CODES = (
     f"Exit codes: 0 done; {USAGE} wrong command line; {DATA} settings, data or files; {TRAINING} training; "
-    f"{INTERRUPTED} a training was interrupted and its state is kept: run it again. "
+    f"{INTERRUPTED} a training was interrupted and its state was saved: run it again. "
     "A failure is one line; `crossmodal-peft --debug COMMAND …` shows where it happened."
 )
 
 
 class OneLineErrors(TyperGroup):
-    """Commands whose failures are one line on the standard error, and a trace only after `--debug`."""
+    """Commands that fail with one line on standard error, and with a traceback only after `--debug`."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a failure exits with its code."""
+        """Run the command; on failure, exit with its code."""
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort):
@@ -41,7 +41,7 @@ class OneLineErrors(TyperGroup):
 
 
 def code_of(error: Exception, command: str | None) -> int:
-    """The exit code of a command's failure."""
+    """The exit code for a command's error."""
     failed_computation = isinstance(error, ArithmeticError | MemoryError) or (
         command == "train" and isinstance(error, RuntimeError)
     )
@@ -49,7 +49,7 @@ def code_of(error: Exception, command: str | None) -> int:
 
 
 def in_one_line(error: Exception) -> str:
-    """What went wrong."""
+    """An error's message."""
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'JSON'}: {e['msg']}" for e in error.errors())
     return str(error).strip() or f"{type(error).__name__} without a message; see --debug"

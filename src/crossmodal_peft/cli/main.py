@@ -1,4 +1,4 @@
-"""The command line: what people call here, what the workflow calls in `stages`."""
+"""The command line: commands for users here, commands for the workflow in `stages`."""
 
 import subprocess
 from pathlib import Path
@@ -27,16 +27,16 @@ app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, pretty_exceptions_ena
 
 
 def main() -> None:
-    """The console command."""
+    """Entry point of the console command."""
     app()
 
 
 @app.callback()
-def options(debug: Annotated[bool, typer.Option(help="Show the trace of a failure.")] = False) -> None:
+def options(debug: Annotated[bool, typer.Option(help="Show the traceback of a failure.")] = False) -> None:
     """Which parameter-efficient fine-tuning method should adapt my encoders to cross-modal retrieval?
 
     The experiments are a Snakemake workflow: `snakemake` trains and evaluates what params.yaml says. These
-    commands look at what it trained. A cell is dataset/method/seed, such as stamps-image/lora/0.
+    commands inspect what it trained. A cell is dataset/method/seed, such as stamps-image/lora/0.
     """
 
 
@@ -48,7 +48,7 @@ def evaluate(
     out: Out = None,
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
-    """Print a trained cell's metrics on any split, with intervals, sizes and what to beware of.
+    """Print a trained cell's metrics on any split, with intervals, sizes and caveats.
 
     crossmodal-peft evaluate stamps-image/lora/0 --split validation
     """
@@ -63,7 +63,7 @@ def compare(
     out: Out = None,
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
-    """Compare trained cells of one dataset with the first of them: intervals and paired differences.
+    """Compare trained cells of one dataset with the first one: intervals and paired differences.
 
     crossmodal-peft compare stamps-speech/frozen/0 stamps-speech/lora/0 stamps-speech/full/0
     """
@@ -81,15 +81,15 @@ def compare(
 @app.command()
 def search(
     cell: CellName,
-    text: Annotated[str | None, typer.Option(help="Search for a text.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Search for a picture file.")] = None,
-    audio: Annotated[Path | None, typer.Option(help="Search for a sound file.")] = None,
+    text: Annotated[str | None, typer.Option(help="Text to search with.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Image file to search with.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Audio file to search with.")] = None,
     to: Annotated[str | None, typer.Option(help="What to find: text, image or audio.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items to find.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
-    """Search a trained cell's items for a text, a picture or a sound; indexes the test split if need be.
+    """Search a trained cell's items with a text, image or audio clip; indexes the test split if needed.
 
     crossmodal-peft search stamps-image/lora/0 --text "a red flower" -k 5
     """
@@ -98,7 +98,7 @@ def search(
     given = {"text": text, "image": image, "audio": audio}
     queries = {modality: query for modality, query in given.items() if query is not None}
     if len(queries) != 1:
-        raise typer.BadParameter("give one of the three", param_hint="--text, --image, --audio")
+        raise typer.BadParameter("give exactly one of the three", param_hint="--text, --image, --audio")
     [(modality, query)] = queries.items()
     found = search_for(cell, modality, query, to, k, layout_of(paths))
     found = found[["rank", "score", "item", "caption"]]
@@ -111,7 +111,7 @@ def search(
 @app.command()
 def index(
     cell: CellName,
-    split: Annotated[str, typer.Option(help="test, validation, train, or all of them.")] = "test",
+    split: Annotated[str, typer.Option(help="test, validation, train, or all.")] = "test",
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
     """Build the search index of a trained cell's items in every modality.
@@ -122,7 +122,7 @@ def index(
 
     if split not in (*search_index.SPLITS, "all"):
         raise typer.BadParameter(
-            f"{split!r} is none of: {', '.join(search_index.SPLITS)}, all", param_hint="--split"
+            f"{split!r} is not one of: {', '.join(search_index.SPLITS)}, all", param_hint="--split"
         )
     layout = layout_of(paths)
     built = search_index.build_index(cell, split, layout)
@@ -135,7 +135,7 @@ def demo(
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
-    """Search the trained cells in a browser: type, upload or speak; two methods side by side.
+    """Search with the trained cells in a browser: type, upload or record; two methods side by side.
 
     crossmodal-peft demo --port 8600
     """
@@ -159,7 +159,7 @@ def report(
     for options in ([], ["--report", str(out)]):
         done = subprocess.run(["snakemake", "report_pages", *options, *overlay])
         if done.returncode:
-            raise ValueError(f"snakemake ended with exit code {done.returncode}; its messages stand above")
+            raise ValueError(f"snakemake ended with exit code {done.returncode}; see its messages above")
 
 
 @app.command()
@@ -167,14 +167,14 @@ def score(
     queries: Annotated[Path, typer.Option(help="Embeddings of the queries: .npy, (queries, width).")],
     gallery: Annotated[Path, typer.Option(help="Embeddings of the gallery: .npy, (items, width).")],
     relevance: Annotated[
-        Path, typer.Option(help="CSV with the columns query and item: relevant pairs of rows, or of ids.")
+        Path, typer.Option(help="CSV with columns query and item: relevant pairs, by row number or id.")
     ],
-    query_ids: Annotated[Path | None, typer.Option(help="Ids of the queries, one a line.")] = None,
-    gallery_ids: Annotated[Path | None, typer.Option(help="Ids of the gallery, one a line.")] = None,
+    query_ids: Annotated[Path | None, typer.Option(help="Ids of the queries, one per line.")] = None,
+    gallery_ids: Annotated[Path | None, typer.Option(help="Ids of the gallery, one per line.")] = None,
     ks: Ks = "1,5,10",
     out: Out = None,
 ) -> None:
-    """Score embeddings that were made elsewhere (normalise them first for cosine similarity).
+    """Score precomputed embeddings (normalise them first for cosine similarity).
 
     crossmodal-peft score --queries q.npy --gallery g.npy --relevance relevant.csv
     """
@@ -189,10 +189,10 @@ def score(
 @app.command()
 def merge(
     cell: CellName,
-    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    out: Annotated[Path, typer.Argument(help="Output folder.")],
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
-    """Fold a trained cell of a LoRA-like method into plain Hugging Face folders of its encoders.
+    """Merge a trained cell of a LoRA-like method into plain Hugging Face folders of its encoders.
 
     crossmodal-peft merge stamps-image/lora/0 merged/
     """
@@ -204,12 +204,12 @@ app.add_typer(stages.app)
 
 
 def _name(cell: str) -> str:
-    """A cell's name, or the absolute path of a checkpoint folder, which stands for it."""
+    """A cell's name, or the absolute path of its checkpoint folder if that was given."""
     return str(Path(cell).absolute()) if (Path(cell) / CELL_FILE).exists() else cell
 
 
 def _show(directions: dict[str, Any], out: Path | None) -> None:
-    """Print the table of an evaluation, and write all of it where wanted."""
+    """Print the table of an evaluation, and write it to `out` if given."""
     from crossmodal_peft.files import atomic_write
     from crossmodal_peft.report.evaluation_table import readable, summary_table
 

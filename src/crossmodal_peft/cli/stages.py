@@ -1,4 +1,4 @@
-"""The stages of the workflow as commands: what Snakemake calls."""
+"""The stages of the workflow as commands, which Snakemake calls."""
 
 import json
 import sys
@@ -15,7 +15,7 @@ from crossmodal_peft.stages import data, evaluation, tables, training
 
 app = typer.Typer()
 PANEL = "Stages (Snakemake calls them)"
-SettingsJson = Annotated[str, typer.Option("--settings", help="What the stage depends on, as JSON.")]
+SettingsJson = Annotated[str, typer.Option("--settings", help="Everything the stage depends on, as JSON.")]
 
 
 @app.command(rich_help_panel=PANEL)
@@ -28,7 +28,7 @@ def download_dataset(
 
 @app.command(rich_help_panel=PANEL)
 def download_encoder(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
-    """Fetch an encoder's weights and write a Hugging Face folder."""
+    """Download an encoder's weights and write a Hugging Face folder."""
     source: Any = TypeAdapter(Source).validate_json(settings)
     data.download_encoder(name, source, layout_of(paths))
 
@@ -51,7 +51,7 @@ def cache_activations(
     settings: SettingsJson,
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
-    """Compute activations of a frozen trunk at a cut."""
+    """Compute the activations of an encoder's frozen layers up to a cut."""
     layout = layout_of(paths)
     checked: Any = TypeAdapter(AnyEncoder).validate_json(settings)
     data.compute_activations(dataset, modality, cut, layout.encoder(encoder), checked, layout)
@@ -61,13 +61,13 @@ def cache_activations(
 def train(
     settings: SettingsJson,
     paths: PathsOption = DEFAULT_PATHS,
-    logging: Annotated[str, typer.Option(help="The settings `logging` of params.yaml, as JSON.")] = "{}",
-    lines: Annotated[bool, typer.Option("--lines", help="Progress as lines, also on a terminal.")] = False,
+    logging: Annotated[str, typer.Option(help="The section `logging` of params.yaml, as JSON.")] = "{}",
+    lines: Annotated[bool, typer.Option("--lines", help="Progress as lines, even on a terminal.")] = False,
 ) -> None:
-    """Train one cell, in as many processes as it asks for, or go on with one that was interrupted.
+    """Train one cell in the number of processes that its settings ask for, or resume an interrupted one.
 
-    SIGTERM or Ctrl-C writes its state after the step under way and ends with exit code 75: run it again.
-    People train through the workflow, which makes what is missing first:
+    On SIGTERM or Ctrl-C it saves its state after the current step and exits with code 75: run it again.
+    Users train through the workflow, which first creates what is missing:
     snakemake checkpoints/stamps-image/lora/0/cell.json
     """
     from crossmodal_peft.training import distributed
@@ -157,7 +157,7 @@ def settings_page(out: Path, settings: SettingsJson) -> None:
 
 
 @app.command(rich_help_panel=PANEL)
-def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Stem of the table.")]) -> None:
+def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Output path, no suffix.")]) -> None:
     """Write the table of a learning-rate sweep as CSV and Markdown."""
     from crossmodal_peft.files import atomic_write
     from crossmodal_peft.report.sweep import as_markdown, learning_rates
@@ -170,6 +170,6 @@ def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Stem o
 
 
 def _field(name: str, content: Any) -> Any:
-    """Check content as one field of the settings."""
+    """Validate content as one field of the settings."""
     annotation: Any = Settings.model_fields[name].annotation
     return TypeAdapter(annotation).validate_python(content)

@@ -1,1 +1,1 @@
-"""Settings from params.yaml, where files stand, variants by name. Loads no torch."""
+"""Settings from params.yaml, the file layout, and variants by name. Does not load torch."""

@@ -1,4 +1,4 @@
-"""Where the files of a workflow stand. Loads no torch: the Snakefile uses it too."""
+"""Where the workflow keeps its files. Does not load torch: the Snakefile uses it too."""
 
 import os
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from crossmodal_peft.config.cell import Cell, parts
 from crossmodal_peft.config.schema import Modality
 from crossmodal_peft.config.settings import Paths
 
-RECEIPT = "source.json"  # Stands beside a download: what it is, from where, with which hashes.
+RECEIPT = "source.json"  # In each download's folder: what it is, its source and its hashes.
 
 
 @dataclass(frozen=True)
 class Layout:
-    """File names under the four roots of `paths`."""
+    """Paths under the roots in the setting `paths`."""
 
     raw: Path
     prepared: Path
@@ -24,18 +24,18 @@ class Layout:
 
     @classmethod
     def of(cls, paths: Paths) -> "Layout":
-        """The layout of the settings' paths."""
+        """The layout for the settings' paths."""
         scratch = None if paths.scratch is None else Path(os.path.expandvars(paths.scratch))
         return cls(
             Path(paths.raw), Path(paths.prepared), Path(paths.checkpoints), Path(paths.results), scratch
         )
 
     def dataset(self, kind: str) -> Path:
-        """Folder of a dataset kind's downloads."""
+        """Folder of a dataset source's downloads."""
         return self.raw / "datasets" / kind
 
     def unpacked(self, kind: str) -> Path:
-        """Folder of a dataset kind's unpacked files: a cache that may be deleted."""
+        """Folder of a dataset source's unpacked files: a cache that may be deleted."""
         return self.raw.with_name("unpacked") / kind
 
     def encoder(self, name: str) -> Path:
@@ -52,7 +52,7 @@ class Layout:
         return self.prepared / dataset / name
 
     def manifests(self, dataset: str) -> dict[str, Path]:
-        """The manifests of a dataset, or of all that a cell trains on together (`a+b`), by name."""
+        """The manifests, by name, of a dataset or of several trained together (`a+b`)."""
         return {name: self.manifest(name) for name in parts(dataset)}
 
     def arrays(self, cell: Cell) -> dict[str, dict[Modality, Path]]:
@@ -63,19 +63,19 @@ class Layout:
         }
 
     def folders(self, encoders: Mapping[Modality, str]) -> dict[Modality, Path]:
-        """The folders of encoders that are named by modality."""
+        """The folders of encoders, by modality."""
         return {modality: self.encoder(name) for modality, name in encoders.items()}
 
     def checkpoint(self, cell_name: str) -> Path:
-        """Folder of a cell's weights, embeddings and per-query results; its name is dataset/method/seed."""
+        """Folder of a cell's weights, embeddings and per-query results, by its name dataset/method/seed."""
         return self.checkpoints / cell_name
 
     def training_state(self, cell_name: str) -> Path:
-        """Folder of an unfinished training's state, where neither workflow nor versioning looks."""
+        """Folder of an unfinished training's state, which neither workflow nor version control tracks."""
         return self.checkpoints.with_name(f"{self.checkpoints.name}-unfinished") / cell_name
 
     def logged(self, logger: str, cell_name: str) -> Path:
-        """Folder of what a logger writes of a training."""
+        """Folder that a logger writes to during a training."""
         return self.results / "live" / logger / cell_name
 
     def run(self, cell_name: str) -> Path:
@@ -87,7 +87,7 @@ class Layout:
         return self.prepared.with_name("indexes") / cell_name
 
     def trained_cells(self) -> list[str]:
-        """Names of the cells that have a checkpoint, by dataset, method and seed."""
+        """Names of the cells that have a checkpoint, sorted by dataset, method and seed."""
         found = [
             path.parent.relative_to(self.checkpoints).parts
             for path in self.checkpoints.glob("*/*/*/cell.json")

@@ -1,4 +1,4 @@
-"""Which types and options the installed peft library has, read from its source: importing it loads torch."""
+"""The types and options of the installed peft library, read from its source: importing it loads torch."""
 
 import ast
 from functools import lru_cache
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @lru_cache
 def options_by_type() -> dict[str, frozenset[str]]:
-    """For every type of peft, LORA for example, the keywords of its configuration class.
+    """The configuration keywords of every peft type, such as LORA.
 
     Raises ModuleNotFoundError if peft is not installed.
     """
@@ -23,7 +23,7 @@ def options_by_type() -> dict[str, frozenset[str]]:
 
 
 def _fields_by_class(paths: list[Path], known: dict[str, frozenset[str]] | None = None) -> dict:
-    """Annotated fields of the classes in these files, with those of their bases in these or known files."""
+    """Annotated fields of the classes in these files, including those inherited from these or known."""
     classes = [
         node for path in paths for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)
     ]

@@ -1,4 +1,4 @@
-"""Keys of params.yaml that have another name now: refused with the new one, for they would be unknown."""
+"""Renamed keys of params.yaml: refused with the new name, instead of as unknown."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,17 +27,17 @@ CONVERTERS = {
 
 
 def renamed_keys(config: dict[str, Any]) -> Iterator[str]:
-    """A line for each key or converter of a parsed configuration that has another name now."""
+    """A line for each key or converter of a parsed configuration that has been renamed."""
     for path, new in RENAMED.items():
         for key, _ in _found(config, path.split(".")):
-            yield f"{key}: is called {new} now"
+            yield f"{key}: renamed to {new}"
     for key, value in _found(config, ["encoders", "*", "source", "converter"]):
         if value in CONVERTERS:
-            yield f"{key}: {value!r} is called {CONVERTERS[value]} now"
+            yield f"{key}: {value!r} was renamed to {CONVERTERS[value]}"
 
 
 def _found(block: Any, path: list[str], before: str = "") -> Iterator[tuple[str, Any]]:
-    """(key, value) of what stands at a path."""
+    """(key, value) of each match of a path."""
     if not isinstance(block, dict):
         return
     step, *rest = path

@@ -1,4 +1,4 @@
-"""Building blocks of the settings that datasets and methods extend. Loads no torch."""
+"""Base classes of the settings, which datasets and methods extend. Does not load torch."""
 
 import hashlib
 from typing import Annotated, Any, Literal, Self
@@ -10,21 +10,21 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Strict(BaseModel):
-    """Settings that refuse unknown keys and cannot be changed after they were checked."""
+    """Settings that refuse unknown keys and are immutable once validated."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Split(Strict):
-    """How relevance groups are divided; what remains is for training."""
+    """How relevance groups are split; the remainder is for training."""
 
-    seed: int = Field(0, description="Seed of the random division.")
+    seed: int = Field(0, description="Seed of the random split.")
     validation: Share = Field(0.15, description="Share of the groups for validation.")
-    test: Share = Field(0.2, description="Share of the groups for the test.")
+    test: Share = Field(0.2, description="Share of the groups for testing.")
 
 
 class DatasetSettings(Strict):
-    """What every dataset kind has; a kind adds its own keys in its file."""
+    """What every dataset kind has; each kind adds its own keys in its file."""
 
     kind: str
     encoders: dict[Modality, str] = Field(description="Which encoder embeds which modality.", min_length=2)
@@ -33,22 +33,22 @@ class DatasetSettings(Strict):
 
     @property
     def source(self) -> str:
-        """Name of the files that it is made from; datasets of one source share a download."""
+        """Name of the download it is made from; datasets with the same source share a download."""
         return self.kind
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What the download depends on: keywords of the kind's `download` and `unpack`."""
+        """What the download depends on: keyword arguments of the kind's `download` and `unpack`."""
         return {}
 
     @property
     def read(self) -> list[str]:
-        """Files of the user's that the download reads: when one changes, the dataset is prepared again."""
+        """User files that the download reads; if one changes, the dataset is prepared again."""
         return []
 
 
 class FoundData(DatasetSettings):
-    """Data of which some may be missing or damaged."""
+    """Data of which some items may be missing or damaged."""
 
     max_lost: float = Field(
         0.1, ge=0, lt=1, description="The run stops if more than this share of the items is refused."
@@ -56,15 +56,15 @@ class FoundData(DatasetSettings):
 
 
 class FolderData(FoundData):
-    """Published data that stands in a folder."""
+    """Published data in a folder."""
 
     folder: str | None = Field(
-        None, description="Where its files stand or are downloaded to; null: under paths.raw."
+        None, description="Where its files are or will be downloaded; null: under paths.raw."
     )
 
     @property
     def source(self) -> str:
-        """The kind, and a mark of the folder."""
+        """The kind, and a short hash of the folder, if one is given."""
         return self.kind if self.folder is None else f"{self.kind}-{mark(self.folder)}"
 
     @property
@@ -74,9 +74,9 @@ class FolderData(FoundData):
 
 
 class DownloadedData(FolderData):
-    """Published data of which at least a part is downloaded, if it is not there."""
+    """Published data of which at least a part is downloaded, if it is missing."""
 
-    mirrors: list[str] = Field([], description="Addresses of folders that are tried before the publisher's.")
+    mirrors: list[str] = Field([], description="Base URLs that are tried before the publisher's.")
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class DownloadedData(FolderData):
 
 
 def mark(path: str) -> str:
-    """Eight characters that stand for a path in a file name."""
+    """Eight hexadecimal characters that identify a path in a file name."""
     return hashlib.sha256(path.encode()).hexdigest()[:8]
 
 
@@ -101,7 +101,7 @@ class LossSettings(Strict):
 
 
 class Last(Strict):
-    """The last so many layers."""
+    """The last N layers."""
 
     last: PositiveInt
 
@@ -109,16 +109,16 @@ class Last(Strict):
 Layers = Literal["all"] | Last
 
 
-# Trainable parameters in the encoders: a count, or a share of all that the encoders have, such as 0.5%.
+# Trainable parameters in the encoders: a count, or a share of all encoder parameters, such as 0.5%.
 Budget = PositiveInt | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")]
 
 
 class MethodSettings(Strict):
-    """What every method has; a method adds its own keys in its file."""
+    """What every method has; each method adds its own keys in its file."""
 
     kind: str
     learning_rate: PositiveFloat = Field(
-        1e-3, description="Peak learning rate of what it trains in the encoders."
+        1e-3, description="Peak learning rate of the parameters it trains in the encoders."
     )
     modalities: list[Modality] | None = Field(None, description="Encoders it acts on; null: all of them.")
     layers: Layers | dict[Modality, Layers] = Field(
@@ -126,13 +126,13 @@ class MethodSettings(Strict):
     )
 
     by_modality: dict[Modality, dict[str, Any]] = Field(
-        {}, description="Keys that are different in one modality's encoder, for example another size."
+        {}, description="Keys that differ for one modality's encoder, for example the size."
     )
     budget: Budget | None = Field(
-        None, description="Instead of a size: what it may train in the encoders, for example 0.5% or 200000."
+        None, description="Instead of a size: parameters to train in the encoders, such as 0.5% or 200000."
     )
     tuned: bool = Field(
-        False, description="Whether the learning rate was chosen on validation; else it is a default."
+        False, description="Whether the learning rate was chosen on validation; otherwise it is a default."
     )
 
     @model_validator(mode="after")
@@ -154,7 +154,7 @@ class MethodSettings(Strict):
 
     @property
     def size_key(self) -> str | None:
-        """The key that sets how many parameters it trains, `options.r` for example; None: there is none."""
+        """The key that sets how many parameters it trains, such as `options.r`; None if there is none."""
         return None
 
     @property
@@ -167,17 +167,17 @@ class MethodSettings(Strict):
 
     @property
     def described_size(self) -> str | None:
-        """For people: `r = 8`."""
+        """The size for display, such as `r = 8`."""
         return None if self.size is None else f"{(self.size_key or '').split('.')[-1]} = {self.size}"
 
     def sized(self, size: int) -> Self:
-        """The same settings at another size."""
+        """The same settings with another size."""
         outer, _, inner = (self.size_key or "").rpartition(".")
         changes = {outer: getattr(self, outer) | {inner: size}} if outer else {inner: size}
         return type(self).model_validate(self.model_dump() | changes)
 
     def of(self, modality: Modality) -> Self:
-        """The settings in one modality's encoder; of `options` and the like, single keys may differ."""
+        """The settings for one modality's encoder; a mapping such as `options` is merged key by key."""
         own = self.model_dump(exclude={"by_modality"})
         changes = {
             key: own[key] | value if isinstance(own.get(key), dict) and isinstance(value, dict) else value
@@ -186,16 +186,16 @@ class MethodSettings(Strict):
         return type(self).model_validate(own | changes)
 
     def reach(self, modality: Modality) -> Layers | None:
-        """The layers it acts on in the encoder of a modality; None if it leaves that encoder alone."""
+        """The layers it acts on in a modality's encoder; None if it does not change that encoder."""
         if self.modalities is not None and modality not in self.modalities:
             return None
         return self.layers.get(modality, "all") if isinstance(self.layers, dict) else self.layers
 
     def cut(self, modality: Modality) -> str:
-        """Where training starts in an encoder: activations up to this cut are constants and can be cached.
+        """Where training starts in an encoder: activations up to this cut are constant and can be cached.
 
-        `input` (the embedding trains), `embeddings` (every layer may train), `last-4` (the last four may), or
-        `pooled` (nothing does).
+        `input` (the embeddings are trained), `embeddings` (any layer may be), `last-4` (the last four may
+        be), or `pooled` (nothing is).
         """
         reach = self.reach(modality)
         if reach is None:

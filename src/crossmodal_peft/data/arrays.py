@@ -1,4 +1,4 @@
-"""A split of a prepared dataset: its items, and the activations of their representations."""
+"""A split of a prepared dataset: its items and the activations of their representations."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Activations:
     lengths: np.ndarray | None
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
-        """Rows as tensors, cut to the longest: activations (batch, …) and lengths (batch,) or None."""
+        """Rows as tensors, trimmed to the longest: activations (batch, …), and lengths (batch,) or None."""
         if self.lengths is None:
             return torch.from_numpy(self.array[rows]), None
         lengths = self.lengths[rows]
@@ -29,14 +29,14 @@ class Activations:
 
 @dataclass(frozen=True)
 class Rows:
-    """The array rows of items, one item after another: item i has `counts[i]`, from `starts[i]` on."""
+    """The array rows of items, item by item: item i has `counts[i]` of them, starting at `starts[i]`."""
 
     rows: np.ndarray
     starts: np.ndarray
     counts: np.ndarray
 
     def draw(self, items: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One row of each of these items (items,), drawn as `rng.choice` of each in turn would."""
+        """One random row for each of these items (items,), as `rng.choice` on each in turn would give."""
         return self.rows[self.starts[items] + rng.integers(0, self.counts[items])]
 
 
@@ -44,7 +44,7 @@ class Rows:
 class Examples:
     """Items of a split: `rows[modality]` are their array rows, `labels[i]` is the relevance label of item i.
 
-    `names[i]` is its name in the manifest.
+    `names[i]` is the name of item i in the manifest.
     """
 
     activations: dict[str, Activations]
@@ -56,11 +56,11 @@ class Examples:
         return len(self.labels)
 
     def steps(self, batch_size: int) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         return max(1, len(self) // batch_size)
 
     def epoch(self, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Item numbers in batches, in a random order; what fills no batch waits for another epoch."""
+        """Item indices in batches, in random order; an incomplete last batch is dropped."""
         order = rng.permutation(len(self))
         size = min(batch_size, len(self))
         for start in range(0, len(self) - size + 1, size):
@@ -69,7 +69,7 @@ class Examples:
     def draw(
         self, items: np.ndarray, rng: np.random.Generator, part: slice = slice(None)
     ) -> dict[str, tuple[Tensor, Tensor | None]]:
-        """One representation of each item in each modality; all are drawn, those of `part` are read."""
+        """One representation of each item in each modality; drawn for all items, read for those in `part`."""
         return {
             modality: self.activations[modality].batch(rows.draw(items, rng)[part])
             for modality, rows in self.rows.items()
@@ -83,7 +83,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
 
 
 def read_manifests(paths: Mapping[str, Path]) -> pd.DataFrame:
-    """The accepted rows of datasets that are used together, with `dataset`, and with labels in common."""
+    """The accepted rows of datasets used together, with a column `dataset` and shared labels."""
     manifest = pd.concat([read_manifest(path).assign(dataset=name) for name, path in paths.items()])
     labels, _ = pd.factorize(manifest["group"], sort=True)
     return manifest.assign(label=labels).reset_index(drop=True)
@@ -92,7 +92,7 @@ def read_manifests(paths: Mapping[str, Path]) -> pd.DataFrame:
 def open_arrays(
     paths: Mapping[str, Mapping[Modality, Path]], manifest: pd.DataFrame, cuts: Mapping[Modality, str]
 ) -> dict[str, dict[str, Activations]]:
-    """Map the arrays of datasets, by dataset and modality, each at the cut of its modality."""
+    """Memory-map the arrays of datasets, by dataset and modality, each at the cut of its modality."""
     return {
         name: {
             m: open_activations(path, manifest[manifest.dataset == name], m, cuts[m])
@@ -103,17 +103,20 @@ def open_arrays(
 
 
 def open_activations(path: Path, manifest: pd.DataFrame, modality: str, cut: str) -> Activations:
-    """Map a modality's array at a cut; only text has padding, and pooled vectors have none."""
+    """Memory-map a modality's array at a cut; padded rows keep their lengths, pooled vectors have none.
+
+    Raises ValueError if the array has fewer rows than the manifest.
+    """
     rows = manifest[manifest.modality == modality].sort_values("row")
     masked = cut != "pooled" and (rows["length"] >= 0).all()
-    array = np.asarray(np.load(path, mmap_mode="r"))  # Mapped still, without the class's slower indexing.
+    array = np.asarray(np.load(path, mmap_mode="r"))  # Still mapped, without memmap's slower indexing.
     if len(array) < len(rows):
-        raise ValueError(f"{path}: {len(array)} rows, the manifest has {len(rows)}")
+        raise ValueError(f"{path}: has {len(array)} rows, but the manifest has {len(rows)}")
     return Activations(array, rows["length"].to_numpy() if masked else None)
 
 
 def select(manifest: pd.DataFrame, split: str, activations: dict[str, Activations]) -> Examples:
-    """The items of a split of one dataset; `manifest` holds its rows."""
+    """The items of one dataset's split; `manifest` holds that dataset's rows."""
     part = manifest[manifest.split == split]
     names = part["item"].unique()
     labels = part.groupby("item")["label"].first().loc[names].to_numpy()
@@ -122,7 +125,7 @@ def select(manifest: pd.DataFrame, split: str, activations: dict[str, Activation
 
 
 def rows_of(part: pd.DataFrame, names: np.ndarray) -> Rows:
-    """The array rows of the items of these names; `part` holds the manifest's rows of one modality."""
+    """The array rows of the items with these names; `part` holds the manifest rows of one modality."""
     place = pd.Series(np.arange(len(names)), names)
     ordered = part.assign(place=part["item"].map(place)).sort_values("place", kind="stable")
     counts = np.bincount(ordered["place"], minlength=len(names))
@@ -142,7 +145,7 @@ def select_each(
 def in_turn(
     examples: dict[str, Examples], batch_size: int, rng: np.random.Generator
 ) -> list[tuple[str, np.ndarray]]:
-    """An epoch of all datasets: (dataset, item numbers), their batches spread evenly among one another."""
+    """An epoch over all datasets: (dataset, item indices), with the batches of each spread evenly."""
     placed = []
     for name, of_dataset in examples.items():
         batches = list(of_dataset.epoch(batch_size, rng))

@@ -1,16 +1,16 @@
-"""Sound files as waves."""
+"""Audio files as waveforms."""
 
 from pathlib import Path
 
 import numpy as np
 
-SAMPLE_RATE = 16_000  # of most encoders
+SAMPLE_RATE = 16_000  # Hz; what most encoders expect
 
 
-def read_wave(path: Path, rate: int = SAMPLE_RATE) -> np.ndarray:
-    """A sound file as a mono wave of a sample rate, float32.
+def read_waveform(path: Path, rate: int = SAMPLE_RATE) -> np.ndarray:
+    """An audio file as a mono waveform (samples,), float32, resampled to `rate` Hz.
 
-    Raises ValueError if it cannot be decoded, is empty or holds values that are no numbers.
+    Raises ValueError if it cannot be decoded, is empty, or contains values that are not finite.
     """
     import soundfile
 
@@ -18,13 +18,13 @@ def read_wave(path: Path, rate: int = SAMPLE_RATE) -> np.ndarray:
         samples, own_rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise ValueError(f"cannot be decoded: {error.error_string}") from error
-    return to_wave(samples, own_rate, rate)
+    return to_waveform(samples, own_rate, rate)
 
 
-def to_wave(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
-    """Samples (frames, channels) of their own rate as a mono wave of another.
+def to_waveform(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
+    """Samples (frames, channels) at `own_rate` Hz as a mono waveform (samples,) at `rate` Hz.
 
-    Raises ValueError if there are none, or some are no numbers.
+    Raises ValueError if there are none, or some are not finite.
     """
     import torch
     from torchaudio.functional import resample
@@ -32,5 +32,5 @@ def to_wave(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
     if not len(samples):
         raise ValueError("is empty")
     if not np.isfinite(samples).all():
-        raise ValueError("holds values that are no numbers")
+        raise ValueError("contains values that are not finite")
     return resample(torch.from_numpy(samples.mean(1)), own_rate, rate).numpy()

@@ -1,4 +1,4 @@
-"""Files over HTTP: resumed where an interrupted transfer stopped, verified, and named when they are whole."""
+"""Downloads over HTTP: resumed where a transfer stopped, verified, and renamed once complete."""
 
 import hashlib
 import time
@@ -12,9 +12,9 @@ from typing import Any
 
 from crossmodal_peft.files import require_room
 
-TRIES = 5  # in a row without a byte, for each address
-TIMEOUT = 60.0  # seconds without an answer
-PAUSE = 2.0  # seconds before another try, then doubled
+TRIES = 5  # consecutive attempts without a byte, for each URL
+TIMEOUT = 60.0  # seconds without a response
+PAUSE = 2.0  # seconds before the next attempt, then doubled
 LINE_SECONDS = 30.0  # between progress lines
 CHUNK = 2**20
 UNREACHABLE = (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError)
@@ -22,7 +22,7 @@ UNREACHABLE = (urllib.error.URLError, HTTPException, TimeoutError, ConnectionErr
 
 @dataclass(frozen=True)
 class Published:
-    """A file as its publisher describes it: address, and `md5` or `sha256` with its digest."""
+    """A file as its publisher describes it: URL, algorithm (`md5` or `sha256`) and digest."""
 
     url: str
     algorithm: str
@@ -30,21 +30,21 @@ class Published:
 
     @property
     def name(self) -> str:
-        """Its file name."""
+        """The file name in the URL."""
         return self.url.partition("?")[0].rpartition("/")[2]
 
     def matches(self, path: Path) -> bool:
-        """Whether a file has this digest."""
+        """Whether a file on disk has this digest."""
         with open(path, "rb") as file:
             return hashlib.file_digest(file, self.algorithm).hexdigest() == self.digest
 
 
 def fetch(file: Published, folder: Path, mirrors: list[str]) -> Path:
-    """Download a file into a folder, from the first address that has it; a verified one is not fetched again.
+    """Download a file into a folder from the first URL that has it, unless a verified copy is already there.
 
-    `mirrors` are addresses of folders, tried before the publisher's. What arrived of an interrupted transfer
-    stays beside it under a name of its own, and the next call continues it. Raises RuntimeError with a reason
-    for each address, which says where the file can be put by hand; OSError if the disk has no room.
+    `mirrors` are base URLs, tried before the publisher's. An interrupted download is kept in the folder under
+    a temporary name and resumed by the next call. Raises RuntimeError with the reason for each URL and the
+    folder where the file can be placed by hand; OSError if the disk is full.
     """
     path = folder / file.name
     if path.exists() and file.matches(path):
@@ -57,16 +57,17 @@ def fetch(file: Published, folder: Path, mirrors: list[str]) -> Path:
             if _transfer_verified(url, partial, file):
                 partial.replace(path)
                 return path
-            reasons.append(f"{url}: its {file.algorithm} is not the published {file.digest}")
+            reasons.append(f"{url}: its {file.algorithm} does not match the published {file.digest}")
         except UNREACHABLE as error:
             reasons.append(f"{url}: {getattr(error, 'reason', None) or error}")
     raise RuntimeError(
-        f"{file.name} cannot be had ({'; '.join(reasons)}); run again to continue, or put it into {folder}"
+        f"{file.name} could not be downloaded ({'; '.join(reasons)}); run again to resume, "
+        f"or place it in {folder}"
     )
 
 
 def _transfer_verified(url: str, partial: Path, file: Published) -> bool:
-    """Transfer; another content is deleted, and fetched again from the start if only its rest was fetched."""
+    """Download and verify; on a mismatch delete the file, and if it was a resumed one start over once."""
     for _ in range(2):
         resumed = partial.exists()
         _transfer(url, partial)
@@ -79,7 +80,7 @@ def _transfer_verified(url: str, partial: Path, file: Published) -> bool:
 
 
 def _transfer(url: str, partial: Path) -> None:
-    """Append to `partial` until it is as long as the file at `url`; gives up after TRIES without a byte."""
+    """Append to `partial` until it is complete; give up after TRIES attempts in a row without a byte."""
     failures = 0
     while True:
         before = partial.stat().st_size if partial.exists() else 0
@@ -101,16 +102,16 @@ def _transfer(url: str, partial: Path) -> None:
 
 
 def _receive(url: str, partial: Path, start: int) -> bool:
-    """Receive what comes after the first `start` bytes; returns whether the file is whole now."""
+    """Receive everything after the first `start` bytes; returns whether the file is now complete."""
     headers = {"User-Agent": "crossmodal-peft"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         response: Any = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # Nothing comes after it: it is whole, or of another file.
+        if error.code == 416 and start:  # Nothing follows: complete, or another file.
             return True
         raise
     with response:
-        start = start if response.status == 206 else 0  # A server without ranges sends all of it again.
+        start = start if response.status == 206 else 0  # A server without ranges sends the whole file.
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
         require_room((total or 0) - start, partial.parent, partial.name[1:].removesuffix(".download"))
@@ -121,12 +122,12 @@ def _receive(url: str, partial: Path, start: int) -> bool:
 
 
 def _chunks(response: Any, start: int, total: int | None, url: str) -> Iterator[bytes]:
-    """What a response holds, in chunks; says from time to time how far it is."""
-    done, said = start, time.monotonic()
+    """The body of a response in chunks; prints the progress from time to time."""
+    done, printed = start, time.monotonic()
     while chunk := response.read(CHUNK):
         yield chunk
         done += len(chunk)
-        if time.monotonic() - said > LINE_SECONDS:
-            said = time.monotonic()
+        if time.monotonic() - printed > LINE_SECONDS:
+            printed = time.monotonic()
             of = f" of {total / 1e6:,.0f}" if total else ""
             print(f"{url}: {done / 1e6:,.0f}{of} MB", flush=True)

@@ -1,4 +1,4 @@
-"""Encoders from the Hugging Face hub, or a folder in its form: weights and settings, no code, no pickles."""
+"""Encoders from the Hugging Face Hub or a local folder in its format: no code, no pickles."""
 
 import json
 import shutil
@@ -9,22 +9,20 @@ from typing import Any
 from crossmodal_peft.files import verify
 
 WEIGHTS = "model.safetensors"
-FILES = ("*.json", "*.txt", WEIGHTS)  # Of the top folder: settings, tokeniser, weights.
-AS_ONE_FILE = (
-    "save it with transformers' save_pretrained(FOLDER, max_shard_size='100GB') and name that folder:"
-)
+FILES = ("*.json", "*.txt", WEIGHTS)  # In the top folder: settings, tokeniser, weights.
+AS_ONE_FILE = "save it with transformers' save_pretrained(FOLDER, max_shard_size='100GB') and set"
 
 
 def files(folder: Path) -> list[Path]:
-    """The files of a Hugging Face folder that are used, by name."""
+    """The files of a Hugging Face folder that we use, sorted by name."""
     return sorted(p for p in folder.glob("*") if p.is_file() and any(fnmatch(p.name, f) for f in FILES))
 
 
 def fetch_repository(repository: str, revision: str, folder: Path) -> None:
-    """Download a model of the hub at a commit into `folder`, which appears when all of it is there.
+    """Download a model from the Hub at a commit into `folder`, which appears once it is complete.
 
-    An interrupted download goes on; weights are checked by the sha256 that the hub lists. Raises RuntimeError
-    if the hub cannot give it, ValueError as `check`.
+    An interrupted download is resumed; weights are verified against the sha256 that the Hub lists. Raises
+    RuntimeError if the download fails, ValueError as `check`.
     """
     import httpx
     from huggingface_hub import HfApi, RepoFile, snapshot_download
@@ -41,8 +39,8 @@ def fetch_repository(repository: str, revision: str, folder: Path) -> None:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = next((line for line in lines if "(Request ID" not in line), type(error).__name__)
         raise RuntimeError(
-            f"the hub does not give {repository} at {revision}: {reason}; run again, or bring the files in a "
-            "folder of your own: source: {folder: FOLDER}"
+            f"{repository} at {revision} could not be downloaded from the hub: {reason}; run again, or use a "
+            "local copy with source: {folder: FOLDER}"
         ) from error
     for path in files(partial):
         listed = tree[path.name]
@@ -59,7 +57,7 @@ def fetch_repository(repository: str, revision: str, folder: Path) -> None:
 
 
 def fetch_folder(source: Path, folder: Path) -> None:
-    """Copy the files of a Hugging Face folder that are used. Raises ValueError as `check`."""
+    """Copy the files that we use from a Hugging Face folder. Raises ValueError as `check`."""
     check(source)
     folder.mkdir(parents=True, exist_ok=True)
     for path in files(source):
@@ -67,21 +65,21 @@ def fetch_folder(source: Path, folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
-    """Raise ValueError that names the folder and the fix if it holds no model that can be used."""
+    """Raise ValueError naming the folder and the fix if it does not hold a usable model."""
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder}: no config.json; is it a model's folder in the form of Hugging Face?")
+        raise ValueError(f"{folder}: no config.json; is this a Hugging Face model folder?")
     if not (folder / WEIGHTS).is_file():
         raise ValueError(_without_weights(str(folder), [path.name for path in folder.iterdir()]))
     for path in folder.glob("*.json"):
         content: Any = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and "auto_map" in content:
             raise ValueError(
-                f"{path}: auto_map names code of the model's own, which is never run; "
-                "take a model whose class is part of transformers"
+                f"{path}: auto_map refers to the model's own code, which is never run; "
+                "use a model whose class is part of transformers"
             )
 
 
 def _without_weights(where: str, names: list[str]) -> str:
     others = sorted(name for name in names if name.endswith((".bin", ".safetensors", ".pt", ".h5")))
-    there = f" (there are: {', '.join(others)})" if others else ""
+    there = f" (found: {', '.join(others)})" if others else ""
     return f"{where}: no {WEIGHTS}{there}; {AS_ONE_FILE} source: {{folder: FOLDER}}"

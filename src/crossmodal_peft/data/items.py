@@ -1,4 +1,4 @@
-"""What a dataset yields: items, the units of training, and what it had to refuse."""
+"""What a dataset yields: items, the units of training, and those it had to refuse."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -9,11 +9,11 @@ from crossmodal_peft.config.schema import Split
 
 @dataclass(frozen=True)
 class Item:
-    """One thing with a representation in every modality of its dataset.
+    """One example with a representation in every modality of its dataset.
 
-    Items of the same `group` are relevant to one another, and never stand on two sides of a split. Where a
-    modality has several representations (five captions, two speakers), training draws one for each epoch and
-    evaluation uses all. `split` is its side where the data is divided already; None: its group decides.
+    Items of the same `group` are relevant to each other and never end up in different splits. Where a
+    modality has several representations (five captions, two speakers), training draws one per epoch and
+    evaluation uses all. `split` is set where the data comes already split; None: a hash of the group decides.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Item:
     split: str | None = None
 
     def of(self, modality: str) -> list[str] | list[Path]:
-        """Its representations in one modality: captions or files."""
+        """Its representations in one modality: captions or file paths."""
         representations: dict[str, list[str] | list[Path]] = {
             "text": self.texts,
             "image": self.images,
@@ -42,7 +42,7 @@ class Refused:
 
 
 def split_of(group: str, split: Split) -> str:
-    """Side of the split, from a hash: a group stands on the same side in every dataset that has it."""
+    """The split of a group, from a hash: the same in every dataset that contains the group."""
     digest = hashlib.sha256(f"{split.seed}:{group}".encode()).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
     if position < split.test:

@@ -1,4 +1,4 @@
-"""Fetching through the package managers that a machine already has, verified by sha256."""
+"""Downloads through the package managers already on the machine; the caller verifies the sha256."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 def fetch_wheel(package: str, folder: Path) -> Path:
     """Download one wheel (`NAME==VERSION`) with pip, without installing it.
 
-    Raises RuntimeError with pip's message if it cannot be had.
+    Raises RuntimeError with pip's message if the download fails.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -19,9 +19,9 @@ def fetch_wheel(package: str, folder: Path) -> Path:
 
 
 def fetch_debian_package(name: str, version: str, folder: Path) -> Path:
-    """Download one Debian package with apt; no root needed, the package lists are kept in `folder`.
+    """Download one Debian package with apt, without root; the package lists are kept in `folder`.
 
-    Raises RuntimeError that says which file to put where if apt cannot fetch it.
+    Raises RuntimeError saying which file to place where if apt cannot download it.
     """
     folder = folder.resolve()
     target = folder / f"{name}_{version}_all.deb"
@@ -30,7 +30,7 @@ def fetch_debian_package(name: str, version: str, folder: Path) -> Path:
     lists = folder / "apt-lists"
     (lists / "partial").mkdir(parents=True, exist_ok=True)
     options = ["-o", f"Dir::State::Lists={lists}", "-o", "APT::Sandbox::User=root", "-q=2"]
-    hint = f"apt cannot fetch {name}={version}; download {target.name} elsewhere and put it into {folder}"
+    hint = f"apt cannot download {name}={version}; download {target.name} elsewhere and place it in {folder}"
     _run(["apt-get", *options, "update"], hint, folder)
     _run(["apt-get", *options, "download", f"{name}={version}"], hint, folder)
     return target

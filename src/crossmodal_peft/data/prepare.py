@@ -12,11 +12,11 @@ import pandas as pd
 
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import DatasetSettings, FoundData, Modality, Split
-from crossmodal_peft.data.audio import read_wave
+from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.data.items import Item, Refused, split_of
 from crossmodal_peft.files import atomic_write, require_room
 
-BATCH = 16  # Decoded photographs of a camera have 36 MB each.
+BATCH = 16  # A decoded 12-megapixel photograph takes 36 MB.
 LINE_SECONDS = 30.0  # between progress lines
 Readers = dict[str, Callable[[Any], Any]]
 COLUMNS = ["item", "split", "modality", "row", "source", "reason", "group"]
@@ -29,12 +29,12 @@ def prepare(
     encoders: dict[str, Any],
     out: Path,
 ) -> pd.DataFrame:
-    """Decode every item of the unpacked dataset at `root` once; write a manifest and an array a modality.
+    """Decode every item of the unpacked dataset at `root` once; write a manifest and one array per modality.
 
-    The manifest has a row for each representation of an item: item, group (its caption), label (of the group;
-    equal ones are relevant to one another), split, modality, row (in the array), length (tokens that are no
-    padding; -1: all), source (caption or file), reason (why the item was refused; then it has no row). The
-    refused stand in refused.csv too. Raises ValueError if they are too many, or a split stays empty.
+    The manifest has a row for each representation of an item: item, group, label (of the group; items with
+    equal labels are relevant to each other), split, modality, row (in the array), length (tokens without
+    padding; -1: all), source (caption or file path), reason (why the item was refused; its row is then -1).
+    Refused items are also listed in refused.csv. Raises ValueError if they are too many or a split is empty.
     """
     dataset = plugins.module("datasets", settings.kind)
     found = _limited(list(dataset.items(root, settings)), settings)
@@ -68,7 +68,7 @@ def prepare(
 
 
 class ArrayWriter:
-    """Collects media, prepares them in batches and writes them into one memory-mapped array."""
+    """Collects decoded media, prepares them in batches and writes them to one memory-mapped array."""
 
     def __init__(self, path: Path, preparer: Any, capacity: int):
         self.path, self.preparer, self.capacity = path, preparer, capacity
@@ -78,7 +78,7 @@ class ArrayWriter:
         self.lengths: list[int] = []
 
     def add(self, medium: Any) -> int:
-        """Take one decoded medium; returns its row."""
+        """Add one decoded medium; returns its row."""
         self.pending.append(medium)
         row = len(self.lengths) + len(self.pending) - 1
         if len(self.pending) == BATCH:
@@ -86,7 +86,7 @@ class ArrayWriter:
         return row
 
     def close(self) -> list[int]:
-        """Write what is left and give the array its name; returns the length of each row."""
+        """Write the last batch and give the array its final name; returns the length of each row."""
         if self.pending:
             self._flush()
         self.array.flush()
@@ -129,8 +129,8 @@ def _rows(
 
 
 def _readers(dataset: Any, encoders: dict[str, Any]) -> Readers:
-    """What decodes a representation, by modality; a sound is cut to the encoder's window."""
-    read_audio = getattr(dataset, "read_audio", read_wave)
+    """The decoder of each modality; audio clips are cut to the encoder's window."""
+    read_audio = getattr(dataset, "read_audio", read_waveform)
     readers: Readers = {"text": lambda text: text}
     if "image" in encoders:
         readers["image"] = dataset.read_image
@@ -149,11 +149,11 @@ def _decode(source: str | Path, read: Callable[[Any], Any]) -> Any:
 
 
 def shown(found: Sequence[Any], name: str) -> Iterator[Any]:
-    """The items of a dataset; says from time to time how many are done."""
-    said = time.monotonic()
+    """The items of a dataset; prints the progress from time to time."""
+    printed = time.monotonic()
     for number, item in enumerate(found):
-        if time.monotonic() - said > LINE_SECONDS:
-            said = time.monotonic()
+        if time.monotonic() - printed > LINE_SECONDS:
+            printed = time.monotonic()
             print(f"{name}: {number} of {len(found)} items prepared", flush=True)
         yield item
 
@@ -168,11 +168,11 @@ def _limited(found: list[Item | Refused], settings: DatasetSettings) -> Sequence
 
 
 def _require_enough(refused: list[Refused], found: int, settings: DatasetSettings, out: Path) -> None:
-    """List what was refused in refused.csv; raise ValueError if it is more than the settings allow."""
+    """List the refused items in refused.csv; raise ValueError if they are more than the settings allow."""
     path = out / "refused.csv"
     path.unlink(missing_ok=True)
     if not found:
-        raise ValueError("no item was found")
+        raise ValueError("no items were found")
     if refused:
         with atomic_write(path) as partial:
             pd.DataFrame([(r.name, r.reason) for r in refused], columns=["item", "reason"]).to_csv(
@@ -182,7 +182,7 @@ def _require_enough(refused: list[Refused], found: int, settings: DatasetSetting
         first = "; ".join(f"{r.name}: {r.reason}" for r in refused[:3]) + ("; …" if len(refused) > 3 else "")
         raise ValueError(
             f"{len(refused)} of {found} items were refused, more than max_lost {settings.max_lost:g} allows "
-            f"({first}); all of them: {path}"
+            f"({first}); see {path} for all of them"
         )
 
 
@@ -190,6 +190,6 @@ def _require_all_splits(manifest: pd.DataFrame) -> None:
     missing = {"train", "validation", "test"} - set(manifest.split)
     if missing:
         raise ValueError(
-            f"no item for {', '.join(sorted(missing))}: of {manifest.item.nunique()} items "
+            f"no items in {', '.join(sorted(missing))}: of {manifest.item.nunique()} items "
             f"{manifest.loc[manifest.reason != '', 'item'].nunique()} were refused; see `limit` and `split`"
         )

@@ -1,4 +1,4 @@
-"""Frames and sound out of video files, with PyAV (FFmpeg's libraries)."""
+"""Frames and audio from video files, with PyAV (FFmpeg's libraries)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from crossmodal_peft.data.audio import to_wave
+from crossmodal_peft.data.audio import to_waveform
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """A container that is closed again. Raises ValueError if it is no video, or damaged."""
+    """An open container, closed afterwards. Raises ValueError if it is missing, damaged, or not a video."""
     import av
 
     try:
@@ -26,23 +26,26 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _timed(frames: Iterator[Any]) -> Iterator[Any]:
-    """Those frames that say when they are shown or played."""
+    """The frames that have a presentation time."""
     return (frame for frame in frames if frame.time is not None)
 
 
 def duration(path: Path) -> float:
-    """Length of a video in seconds. Raises ValueError if it has no picture, no sound, or no known length."""
+    """Length of a video in seconds.
+
+    Raises ValueError if it has no video or no audio stream, or its length is unknown.
+    """
     with _opened(path) as container:
-        for kind, streams in (("picture", container.streams.video), ("sound", container.streams.audio)):
+        for kind, streams in (("video", container.streams.video), ("audio", container.streams.audio)):
             if not streams:
-                raise ValueError(f"has no {kind}")
+                raise ValueError(f"has no {kind} stream")
         if not container.duration:
-            raise ValueError("its length is not known")
-        return float(container.duration) / 1e6  # PyAV counts containers in microseconds.
+            raise ValueError("its length is unknown")
+        return float(container.duration) / 1e6  # PyAV gives microseconds.
 
 
 def frame_at(path: Path, seconds: float) -> Image.Image:
-    """The frame that is shown at a time, or the last before it. Raises ValueError if there is none."""
+    """The frame shown at a time, or the last one before it. Raises ValueError if there is none."""
     last = None
     with _opened(path) as container:
         container.seek(int(seconds * 1e6))  # to the key frame before it
@@ -52,19 +55,22 @@ def frame_at(path: Path, seconds: float) -> Image.Image:
             last = frame
         if last is None:
             raise ValueError(f"has no frame at {seconds:g} s")
-        picture: Image.Image = last.to_image()
-    return picture
+        image: Image.Image = last.to_image()
+    return image
 
 
-def sound_between(path: Path, start: float, end: float, rate: int) -> np.ndarray:
-    """The sound between two times as a mono wave of a rate, float32. Raises ValueError if there is none."""
+def audio_between(path: Path, start: float, end: float, rate: int) -> np.ndarray:
+    """The audio between two times (s) as a mono waveform (samples,), float32, at `rate` Hz.
+
+    Raises ValueError if there is none.
+    """
     import av
 
     parts, own_rate = [], 0
     with _opened(path) as container:
         container.seek(int(start * 1e6))
         own_rate = container.streams.audio[0].rate
-        resampler = av.AudioResampler(format="fltp", rate=own_rate)  # another format, at its own rate
+        resampler = av.AudioResampler(format="fltp", rate=own_rate)  # Changes the sample format only.
         for frame in _timed(container.decode(audio=0)):
             if frame.time >= end:
                 break
@@ -72,4 +78,4 @@ def sound_between(path: Path, start: float, end: float, rate: int) -> np.ndarray
             first, last = (round((time - frame.time) * own_rate) for time in (start, end))
             parts.append(samples[:, max(0, first) : max(0, last)])
     samples = np.concatenate(parts, axis=1).T if parts else np.zeros((0, 1), np.float32)
-    return to_wave(samples, own_rate, rate)
+    return to_waveform(samples, own_rate, rate)

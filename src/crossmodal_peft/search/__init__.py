@@ -1,1 +1,1 @@
-"""Index of a trained cell's items, and queries to it."""
+"""Search index over a trained cell's items, and the queries to it."""

@@ -1,6 +1,6 @@
-"""Search in a trained cell's items: a FAISS index for each modality, and queries from any modality.
+"""Search in the items of a trained cell: a FAISS index per modality, queries from any modality.
 
-Opening an index and searching it load no torch; building one and embedding a query do.
+Opening and searching an index does not load torch; building one and embedding a query does.
 """
 
 import json
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from crossmodal_peft.models.dual_encoder import DualEncoder
     from crossmodal_peft.retrieval.embeddings import Gallery
 
-DESCRIPTION = "index.json"  # Written last: an index without it is not finished.
+DESCRIPTION = "index.json"  # Written last: an index without it is incomplete.
 SPLITS = (*EMBEDDED_SPLITS, "train")
 
 
 @dataclass(frozen=True)
 class Index:
-    """What is searched of one cell, by modality.
+    """The searchable items of one cell, by modality.
 
     `vectors` are exact inner-product indexes. Row i of `items` describes vector i: dataset, item (its
-    name), source (a caption, or a file under the unpacked dataset), caption, label (equal: relevant to one
-    another).
+    name), source (a caption, or a file path in the unpacked dataset), caption, label (items with equal
+    labels are relevant to each other).
     """
 
     cell: str
@@ -46,7 +46,7 @@ class Index:
     def search(self, query: np.ndarray, modality: str, k: int) -> pd.DataFrame:
         """The k items of a modality nearest to an embedding (width,), best first: `items` with score, rank.
 
-        Raises ValueError if the cell has no such modality.
+        Raises ValueError if the cell does not have the modality.
         """
         self.require(modality)
         vectors = self.vectors[modality]
@@ -55,17 +55,17 @@ class Index:
         return found.assign(rank=range(1, len(found) + 1))
 
     def embedding(self, modality: str, row: int) -> np.ndarray:
-        """The embedding (width,) of an item: a query by example."""
+        """The embedding (width,) of an item, for a query by example."""
         return self.vectors[modality].reconstruct(row)
 
     def require(self, modality: str) -> None:
-        """Raise ValueError that lists the cell's modalities if this is none of them."""
+        """Raise ValueError listing the cell's modalities if this is not one of them."""
         if modality not in self.vectors:
             raise ValueError(f"{self.cell} has no {modality}; it has {', '.join(self.vectors)}")
 
 
 def build_index(name: str, split: str, layout: Layout) -> Index:
-    """Index the items of a split of a trained cell (`all`: of every split) and keep the index on disk.
+    """Index the items of one split of a trained cell (`all`: of every split) and store the index on disk.
 
     Raises ValueError as `embeddings_of`.
     """
@@ -82,7 +82,7 @@ def build_index(name: str, split: str, layout: Layout) -> Index:
 def index_galleries(
     name: str, split: str, galleries: list[dict[str, "Gallery"]], manifest: pd.DataFrame
 ) -> Index:
-    """Index galleries by modality: one mapping for each split of each dataset. A caption is kept once."""
+    """Index galleries by modality, one mapping per split and dataset. Each caption is indexed once."""
     from crossmodal_peft.retrieval.embeddings import pooled
 
     captions = manifest[manifest.modality == "text"].groupby("label")["source"].first()
@@ -100,7 +100,7 @@ def index_galleries(
 
 
 def open_index(name: str, layout: Layout) -> Index:
-    """The index that is kept for a cell, of whatever split; made anew where the cell was trained since.
+    """The stored index of a cell, of whichever split; rebuilt if the cell has been trained again since.
 
     Raises ValueError if the cell is not trained, or if a file of the index was changed.
     """
@@ -113,7 +113,9 @@ def open_index(name: str, layout: Layout) -> Index:
         return build_index(name, description["split"], layout)
     for path, expected in description["files"].items():
         if not (folder / path).exists() or sha256(folder / path) != expected:
-            raise ValueError(f"{folder / path}: changed or gone; make it with: crossmodal-peft index {name}")
+            raise ValueError(
+                f"{folder / path}: changed or missing; rebuild with: crossmodal-peft index {name}"
+            )
     modalities = description["modalities"]
     return Index(
         name,
@@ -142,13 +144,13 @@ def _save(index: Index, weights_sha256: str, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class QueryEncoder:
-    """A trained cell's model from the raw input on, and what turns captions, pictures and waves into it."""
+    """A trained cell's model, and the preparers that turn captions, images and waveforms into its inputs."""
 
     model: "DualEncoder"
     preparers: dict[str, Callable[[list[Any]], tuple[np.ndarray, np.ndarray | None]]]
 
     def embed(self, modality: str, medium: Any) -> np.ndarray:
-        """The embedding (width,), unit length, of a caption, a PIL picture or a mono wave of its rate."""
+        """The unit-length embedding (width,) of a caption, PIL image, or mono waveform at the cell's rate."""
         import torch
 
         inputs, lengths = self.preparers[modality]([medium])
@@ -161,9 +163,9 @@ class QueryEncoder:
 
 
 def open_query_encoder(name: str, layout: Layout) -> QueryEncoder:
-    """A trained cell, ready to embed queries, in single precision on the CPU.
+    """A trained cell ready to embed queries, in float32 on the CPU.
 
-    Raises ValueError if the checkpoint or the encoders under it changed.
+    Raises ValueError if the checkpoint or its encoders have changed.
     """
     from crossmodal_peft.config import plugins
     from crossmodal_peft.models.checkpoint import open_checkpoint
@@ -184,9 +186,9 @@ def open_query_encoder(name: str, layout: Layout) -> QueryEncoder:
 def search_for(
     name: str, modality: str, query: str | Path, to: str | None, k: int, layout: Layout
 ) -> pd.DataFrame:
-    """What a trained cell finds for a text or a file: as `Index.search`. `to` None: another modality.
+    """Search a trained cell for a text or a file, as `Index.search`. `to` None: another modality.
 
-    Raises ValueError that names the file if it cannot be used, or the modalities if the cell has no such.
+    Raises ValueError naming the file if it cannot be used, or the cell's modalities if it lacks one.
     """
     index = open_index(name, layout)
     index.require(modality)
@@ -199,8 +201,8 @@ def search_for(
 
 def _read(modality: str, query: str | Path, cell: Cell) -> Any:
     read: Any = {
-        "image": uploads.read_picture,
-        "audio": lambda content: uploads.read_sound(content, sample_rate(cell)),
+        "image": uploads.read_image,
+        "audio": lambda content: uploads.read_audio(content, sample_rate(cell)),
         "text": uploads.read_text,
     }
     try:
@@ -210,7 +212,7 @@ def _read(modality: str, query: str | Path, cell: Cell) -> Any:
 
 
 def sample_rate(cell: Cell) -> int:
-    """Of the waves that a cell's audio encoder takes, in Hz."""
+    """Sample rate (Hz) that a cell's audio encoder expects."""
     from crossmodal_peft.config import plugins
 
     rate: int = plugins.module("encoders", cell.encoders["audio"].family).SAMPLE_RATE

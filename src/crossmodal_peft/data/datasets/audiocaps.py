@@ -1,13 +1,13 @@
-"""AudioCaps 1.0: 10 s of YouTube videos from AudioSet, one caption in train and five in val and test.
+"""AudioCaps 1.0: 10 s clips of YouTube videos from AudioSet; one caption each in train, five in val and test.
 
-Source: github.com/cdjkim/audiocaps, revision d004db3. Licence: MIT (captions); the clips are their owners'
-and are not distributed. Citation: Kim, Kim, Lee, Kim, "AudioCaps: Generating Captions for Audios in The
-Wild", NAACL 2019.
+Source: github.com/cdjkim/audiocaps, revision d004db3. Licence: MIT (captions); the clips belong to their
+owners and are not distributed. Citation: Kim, Kim, Lee, Kim, "AudioCaps: Generating Captions for Audios in
+The Wild", NAACL 2019.
 
-The captions are downloaded; the clips are the user's, laid out as the library aac-datasets does:
+The captions are downloaded; the user provides the clips, laid out as by the library aac-datasets:
 `AUDIOCAPS/audio_<rate>Hz/<split>/<youtube_id>_<start_time>.flac` (or .wav), captions in
-`AUDIOCAPS/csv_files_v1` or, of its older releases, in `AUDIOCAPS`. Many videos are gone from YouTube: their
-clips are refused and counted.
+`AUDIOCAPS/csv_files_v1` or, from its older releases, in `AUDIOCAPS`. Many videos are no longer on YouTube:
+their clips are refused and counted.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ SUFFIXES = (".flac", ".wav")
 
 
 class Settings(DownloadedData):
-    """Allows more to be missing, as usual for this dataset."""
+    """A larger share may be missing, as is usual for this dataset."""
 
     kind: Literal["audiocaps"]
     max_lost: float = Field(
@@ -45,9 +45,9 @@ class Settings(DownloadedData):
 
 
 def download(raw: Path, folder: str | None, mirrors: list[str]) -> dict[str, Any]:
-    """Fetch the captions that are not there.
+    """Download the captions that are missing.
 
-    Raises ValueError that says what to do if the clips of a split are not there; RuntimeError as `fetch`.
+    Raises ValueError saying what to do if a split has no clips; RuntimeError or OSError as `fetch`.
     """
     root = Path(folder or raw)
     for split in SIDES:
@@ -57,8 +57,8 @@ def download(raw: Path, folder: str | None, mirrors: list[str]) -> dict[str, Any
         if clips(root, split) is None:
             raise ValueError(
                 f"{root}/AUDIOCAPS/audio_32000Hz/{split}: no clips; they come from YouTube and cannot be "
-                "downloaded here: put them there as <youtube_id>_<start_time>.flac, as "
-                f"`aac-datasets-download --root {root} audiocaps` of the package aac-datasets does; run again"
+                "downloaded here: place them there as <youtube_id>_<start_time>.flac, as "
+                f"`aac-datasets-download --root {root} audiocaps` (package aac-datasets) does; then run again"
             )
     return {
         "source": f"github.com/cdjkim/audiocaps, revision {REVISION}",
@@ -69,32 +69,32 @@ def download(raw: Path, folder: str | None, mirrors: list[str]) -> dict[str, Any
 
 
 def unpack(raw: Path, out: Path, folder: str | None, mirrors: list[str]) -> Path:
-    """The folder that holds everything."""
+    """The folder that contains everything."""
     return Path(folder or raw)
 
 
 def captions(root: Path, split: str) -> Path | None:
-    """The table of a split."""
+    """The caption table of a split, or None."""
     known = [root / "AUDIOCAPS" / "csv_files_v1" / f"{split}.csv", root / "AUDIOCAPS" / f"{split}.csv"]
     return next((path for path in known if path.is_file()), None)
 
 
 def clips(root: Path, split: str) -> Path | None:
-    """The folder of a split's clips, of the highest rate if there are several."""
+    """The folder of a split's clips (at the highest sample rate, if there are several), or None."""
     known = [path for path in root.glob(f"AUDIOCAPS/audio_*Hz/{split}") if any(path.iterdir())]
     return max(known, key=lambda path: int(path.parent.name[6:-2]), default=None)
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
-    """The clips of all splits, in the order of their tables, each with all its captions; it is the group."""
+    """The clips of all splits, in table order, each with all its captions; every clip is its own group."""
     for split, side in SIDES.items():
         path, folder = captions(root, split), clips(root, split)
         if path is None or folder is None:
-            raise ValueError(f"{root}: captions or clips of {split} are gone since the download")
+            raise ValueError(f"{root}: captions or clips of {split} have disappeared since the download")
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         clips_of = table.groupby(["youtube_id", "start_time"], sort=False)
         if len(clips_of) != CLIPS[split]:
-            yield Refused(path.name, f"{len(clips_of)} clips, {CLIPS[split]} are published")
+            yield Refused(path.name, f"has {len(clips_of)} clips, but {CLIPS[split]} were published")
         for (video, start), rows in clips_of:
             yield _item(split, side, folder, f"{video}_{start}", list(rows["caption"]))
 

@@ -1,14 +1,14 @@
-"""Clotho v2.1: sounds of 15 to 30 s from Freesound, each with five captions by five people.
+"""Clotho v2.1: audio clips of 15 to 30 s from Freesound, each with five captions by five people.
 
-Source: Zenodo record 4783391. Licence: of the captions that of Tampere University (research, no commercial
-use), of the sounds the Creative Commons licence that the metadata names for each. Citation: Drossos, Lipping,
+Source: Zenodo record 4783391. Licence: captions under that of Tampere University (research, no commercial
+use), clips under the Creative Commons licence that the metadata gives for each. Citation: Drossos, Lipping,
 Virtanen, "Clotho: an Audio Captioning Dataset", ICASSP 2020.
 
-The files stand as the library aac-datasets lays them out, `CLOTHO_v2.1/{clotho_csv_files,
-clotho_audio_files/<split>}`, or as the DCASE baselines do, `clotho_captions_<split>.csv` beside the folders
-`<split>`. Splits that are in neither are downloaded into the first. The library itself is not used: its
-release 0.7.0 cannot be imported beside torchaudio 2.11, which has no `AudioMetaData`, and it takes a dataset
-with a missing clip for absent. The tests read with it what this file laid out.
+The files are laid out as by the library aac-datasets, `CLOTHO_v2.1/{clotho_csv_files,
+clotho_audio_files/<split>}`, or as in the DCASE baselines, `clotho_captions_<split>.csv` next to the folders
+`<split>`. Splits found in neither layout are downloaded into the first. The library itself is not used: its
+release 0.7.0 cannot be imported with torchaudio 2.11, which has no `AudioMetaData`, and it treats a dataset
+with one missing clip as absent. The tests use it to read what this file has laid out.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ CAPTIONS = [f"caption_{i}" for i in range(1, 6)]
 
 @dataclass(frozen=True)
 class Part:
-    """A published split: its side, the number of its clips, and md5 of sounds, captions and metadata."""
+    """A published split: our name for it, its number of clips, the md5 of audio, captions and metadata."""
 
     side: str
     clips: int
@@ -66,15 +66,15 @@ PARTS = {
 
 
 class Settings(DownloadedData):
-    """Has the keys of all data in folders."""
+    """Only the keys that all downloaded data has."""
 
     kind: Literal["clotho"]
 
 
 def download(raw: Path, folder: str | None, mirrors: list[str]) -> dict[str, Any]:
-    """Fetch and unpack the splits that are not there; an archive is deleted when it is unpacked.
+    """Download and unpack the splits that are missing; an archive is deleted once it is unpacked.
 
-    Raises RuntimeError or OSError as `fetch`, ValueError as `unpack` of archives.
+    Raises RuntimeError or OSError as `fetch`, ValueError as `archives.unpack`.
     """
     root = Path(folder or raw)
     library = root / "CLOTHO_v2.1"
@@ -95,12 +95,12 @@ def download(raw: Path, folder: str | None, mirrors: list[str]) -> dict[str, Any
 
 
 def unpack(raw: Path, out: Path, folder: str | None, mirrors: list[str]) -> Path:
-    """The folder that the download left everything in."""
+    """The folder that the download wrote to."""
     return Path(folder or raw)
 
 
 def places(root: Path, split: str) -> tuple[Path, Path] | None:
-    """The captions and the folder of the sounds of a split, in either layout; None if they are not there."""
+    """The caption table and audio folder of a split, in either layout; None if they are missing."""
     library, name = root / "CLOTHO_v2.1", f"clotho_captions_{split}.csv"
     known = [
         (library / "clotho_csv_files" / name, library / "clotho_audio_files" / split),
@@ -110,19 +110,19 @@ def places(root: Path, split: str) -> tuple[Path, Path] | None:
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
-    """The clips of all splits, in the order of their captions' tables; the clip is the group.
+    """The clips of all splits, in the order of their caption tables; every clip is its own group.
 
-    Clips are cut to the encoder's window from their start on.
+    Clips longer than the encoder's window are cut at the end.
     """
     for split, part in PARTS.items():
         found = places(root, split)
         if found is None:
             raise ValueError(
-                f"{root}: has no clotho_captions_{split}.csv with a folder of sounds; see the receipt"
+                f"{root}: no clotho_captions_{split}.csv with a folder of audio files; see the receipt"
             )
         table = pd.read_csv(found[0], dtype=str, keep_default_na=False, encoding="utf-8")
         if len(table) != part.clips:
-            yield Refused(found[0].name, f"{len(table)} clips, {part.clips} are published")
+            yield Refused(found[0].name, f"has {len(table)} clips, but {part.clips} were published")
         for row in table.to_dict("records"):
             yield _item(split, part.side, found[1], row)
 
@@ -143,11 +143,11 @@ def _published(name: str, md5: str) -> Published:
 
 
 def _unpack_split(archive: Path, out: Path) -> None:
-    """Unpack the folder of a split, with or without its own name inside the archive."""
-    whole = out.with_name(f".{out.name}.archive")
-    unpack_archive(archive, whole)
-    inner = whole / out.name
-    (inner if inner.is_dir() else whole).rename(out)
-    if whole.is_dir():
-        whole.rmdir()
+    """Unpack the folder of a split, whether or not the archive has it under its own name."""
+    unpacked = out.with_name(f".{out.name}.archive")
+    unpack_archive(archive, unpacked)
+    inner = unpacked / out.name
+    (inner if inner.is_dir() else unpacked).rename(out)
+    if unpacked.is_dir():
+        unpacked.rmdir()
     archive.unlink()

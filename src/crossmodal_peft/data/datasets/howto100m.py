@@ -1,13 +1,13 @@
-"""HowTo100M: narrated instructional videos, cut into segments with narration, frame and sound.
+"""HowTo100M: narrated instructional videos, cut into segments with narration, frame and audio.
 
-Source: www.di.ens.fr/willow/research/howto100m (captions; the videos are YouTube's). Licence: captions for
-research; the videos are their owners' and are not distributed. Citation: Miech et al., "HowTo100M: Learning a
-Text-Video Embedding by Watching Hundred Million Narrated Video Clips", ICCV 2019.
+Source: www.di.ens.fr/willow/research/howto100m (captions; the videos are on YouTube). Licence: captions for
+research; the videos belong to their owners and are not distributed. Citation: Miech et al., "HowTo100M:
+Learning a Text-Video Embedding by Watching Hundred Million Narrated Video Clips", ICCV 2019.
 
-Everything is the user's: `videos/<video_id>.mp4` (or another suffix of SUFFIXES), and narrations as a folder
-of `<video_id>.csv` (start, end, text), as `raw_caption_superclean.json`, or as `caption.pickle`. A segment
-that is shorter than `min_seconds` is widened around its middle; its frame is the middle one, and the window
-of its sound begins where it begins. Segments of one video stand on one side of the split.
+The user provides everything: `videos/<video_id>.mp4` (or another suffix in SUFFIXES), and narrations as a
+folder of `<video_id>.csv` (start, end, text), as `raw_caption_superclean.json`, or as `caption.pickle`. A
+segment shorter than `min_seconds` is widened around its middle; its image is the middle frame, and its audio
+window starts where the segment starts. All segments of a video are in the same split.
 """
 
 import pickle
@@ -23,7 +23,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from crossmodal_peft.config.schema import FolderData
 from crossmodal_peft.data.items import Item, Refused, split_of
-from crossmodal_peft.data.video import duration, frame_at, sound_between
+from crossmodal_peft.data.video import audio_between, duration, frame_at
 
 MODALITIES = ("text", "image", "audio")
 USES = ("data/video",)
@@ -32,37 +32,39 @@ Narration = dict[str, list[Any]]  # start and end in seconds, text: parallel lis
 
 
 class Settings(FolderData):
-    """Which narrations, how long a segment is at least, and how many videos and segments at most."""
+    """Where the narrations are, the minimum length of a segment, and how many videos and segments to keep."""
 
     kind: Literal["howto100m"]
     captions: str = Field(
-        "captions", description="In the folder: a folder of CSV files, a .json or a .pickle file."
+        "captions", description="A folder of CSV files, a .json or a .pickle file, inside `folder`."
     )
     min_seconds: PositiveFloat = Field(10.0, description="Shorter segments are widened to this length.")
-    max_videos: PositiveInt | None = Field(None, description="Keep so many videos, by a hash of their ids.")
+    max_videos: PositiveInt | None = Field(
+        None, description="Maximum number of videos, chosen by a hash of their ids."
+    )
     max_clips: PositiveInt | None = Field(
-        None, description="Keep so many segments of a video, evenly spread."
+        None, description="Maximum number of segments per video, evenly spread."
     )
 
     @property
     def origin(self) -> dict[str, Any]:
-        """The folder and the narrations."""
+        """The folder and where in it the narrations are."""
         return super().origin | {"captions": self.captions}
 
 
 def download(raw: Path, folder: str | None, captions: str) -> dict[str, Any]:
-    """Nothing to fetch. Raises ValueError that says what to put where."""
+    """Nothing to download. Raises ValueError saying what to place where if something is missing."""
     root = Path(folder or raw)
     found = len(videos(root))
     if not found:
         raise ValueError(
-            f"{root / 'videos'}: no videos; they come from YouTube and are not distributed: put yours there "
-            f"as <video_id>{SUFFIXES[0]}, then run again"
+            f"{root / 'videos'}: no videos; they come from YouTube and are not distributed: place yours "
+            f"there as <video_id>{SUFFIXES[0]}, then run again"
         )
     if not (root / captions).exists():
         raise ValueError(
             f"{root / captions}: no such file or folder; get the captions from "
-            "https://www.di.ens.fr/willow/research/howto100m, put them there, then run again"
+            "https://www.di.ens.fr/willow/research/howto100m, place them there, then run again"
         )
     return {
         "source": "www.di.ens.fr/willow/research/howto100m, videos of the user",
@@ -73,7 +75,7 @@ def download(raw: Path, folder: str | None, captions: str) -> dict[str, Any]:
 
 
 def unpack(raw: Path, out: Path, folder: str | None, captions: str) -> Path:
-    """The folder that holds everything."""
+    """The folder that contains everything."""
     return Path(folder or raw)
 
 
@@ -84,16 +86,16 @@ def videos(root: Path) -> dict[str, Path]:
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
-    """Segments of the videos that are there, video by video.
+    """The segments of the videos that are present, video by video.
 
     Raises ValueError if the narrations cannot be read.
     """
     found = videos(root)
     chosen = sorted(found, key=lambda video: sha256(video.encode()).digest())[: settings.max_videos]
-    said = narrations(root / settings.captions, set(chosen))
+    narration_of = narrations(root / settings.captions, set(chosen))
     for video in sorted(chosen):
         try:
-            yield from _segments(video, found[video], said.get(video), settings)
+            yield from _segments(video, found[video], narration_of.get(video), settings)
         except ValueError as error:
             yield Refused(video, str(error))
 
@@ -105,36 +107,37 @@ def read_image(path: Path) -> Image.Image:
 
 
 def read_audio(path: Path, rate: int) -> np.ndarray:
-    """The sound of a segment, `<video>#t=<start>,<end>`: mono, of a sample rate, float32."""
-    return sound_between(*_parse(path), rate)
+    """The audio of a segment, `<video>#t=<start>,<end>`: mono waveform (samples,), float32, at `rate` Hz."""
+    return audio_between(*_parse(path), rate)
 
 
 def narrations(path: Path, wanted: set[str]) -> dict[str, Narration]:
-    """What is said in the wanted videos; a JSON file is read as a stream, of which only these are kept.
+    """The narrations of the wanted videos; a JSON file is streamed, so that only these are kept in memory.
 
-    Raises ValueError that names the file if it is damaged, or a pickle that would build or call anything but
-    dicts, lists, strings and numbers.
+    Raises ValueError naming the file if it is damaged, or if it is a pickle that would build or call anything
+    but dicts, lists, strings and numbers.
     """
     if path.is_dir():
         files = {video: path / f"{video}.csv" for video in sorted(wanted)}
         return {video: _read_csv(file) for video, file in files.items() if file.is_file()}
     if path.suffix == ".pickle":
-        return {video: said for video, said in _read_pickle(path).items() if video in wanted}
+        return {video: lists for video, lists in _read_pickle(path).items() if video in wanted}
     import ijson
 
     try:
         with open(path, "rb") as file:
-            return {video: said for video, said in ijson.kvitems(file, "", use_float=True) if video in wanted}
+            found = ijson.kvitems(file, "", use_float=True)
+            return {video: lists for video, lists in found if video in wanted}
     except ijson.JSONError as error:
-        raise ValueError(f"{path}: is no JSON: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path}: not valid JSON: {' '.join(str(error).split())}") from None
 
 
 class PlainUnpickler(pickle.Unpickler):
-    """Builds what a pickle can say without naming a class or function: dicts, lists, strings, numbers."""
+    """Unpickles only what needs no class or function: dicts, lists, strings and numbers."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Refuse."""
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not called")
+        """Refuse every class and function."""
+        raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is never loaded")
 
 
 def _read_pickle(path: Path) -> dict[str, Narration]:
@@ -144,7 +147,7 @@ def _read_pickle(path: Path) -> dict[str, Narration]:
     except (pickle.UnpicklingError, EOFError, ValueError, IndexError, AttributeError) as error:
         raise ValueError(f"{path}: pickle refused: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError(f"{path}: pickle refused: holds no dict")
+        raise ValueError(f"{path}: pickle refused: not a dict")
     return found
 
 
@@ -156,14 +159,16 @@ def _read_csv(path: Path) -> Narration:
     return {str(column): table[column].tolist() for column in table}
 
 
-def _segments(video: str, path: Path, said: Narration | None, settings: Settings) -> Iterator[Item | Refused]:
+def _segments(
+    video: str, path: Path, narration: Narration | None, settings: Settings
+) -> Iterator[Item | Refused]:
     """The segments of a video. Raises ValueError if it cannot be used at all."""
-    if said is None:
+    if narration is None:
         raise ValueError("no narration")
     try:
-        lines = list(zip(said["start"], said["end"], said["text"], strict=True))
+        lines = list(zip(narration["start"], narration["end"], narration["text"], strict=True))
     except (KeyError, TypeError, ValueError):
-        raise ValueError("its narration is not three lists of one length: start, end and text") from None
+        raise ValueError("its narration is not three lists of equal length: start, end and text") from None
     length, numbers = duration(path), range(len(lines))
     for number in numbers if settings.max_clips is None else spread(len(lines), settings.max_clips):
         name, (start, end, text) = f"{video}/{number}", lines[number]
@@ -187,27 +192,27 @@ def _segments(video: str, path: Path, said: Narration | None, settings: Settings
 
 
 def widened(start: float, end: float, least: float, length: float) -> tuple[float, float]:
-    """A segment of at least so many seconds around the same middle, moved into a video of `length` seconds.
+    """Widen a segment around its middle to at least `least` seconds, within a video of `length` seconds.
 
-    Raises ValueError if it does not start before it ends, inside the video.
+    Raises ValueError if it does not end after it starts, or starts outside the video.
     """
-    if not start < end:  # No number is not less than another either.
-        raise ValueError(f"does not start before it ends: {start:g} to {end:g} s")
+    if not start < end:  # Also refuses nan.
+        raise ValueError(f"does not end after it starts: {start:g} to {end:g} s")
     if start >= length or start < 0:
-        raise ValueError(f"starts at {start:g} s, outside of the video's {length:g} s")
+        raise ValueError(f"starts at {start:g} s, outside the video's {length:g} s")
     seconds = min(max(end - start, least), length)
     start = min(max(0.0, (start + end - seconds) / 2), length - seconds)
     return start, start + seconds
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most so many numbers below a count, evenly spread."""
+    """At most `most` indices below `count`, evenly spread."""
     kept = min(count, most)
     return [round(i * (count - 1) / max(1, kept - 1)) for i in range(kept)]
 
 
 def _parse(path: Path) -> tuple[Path, float, float]:
-    """Video, start and end of a segment, which is written as a media fragment of the W3C."""
+    """Video, start and end (s) of a segment, written as a W3C media fragment."""
     video, _, seconds = str(path).rpartition("#t=")
     start, end = map(float, seconds.split(","))
     return Path(video), start, end

@@ -1,12 +1,12 @@
-"""Flickr30k and COCO in the splits of Karpathy: photographs, each with five captions.
+"""Flickr30k and COCO in Karpathy's splits: photographs, each with five captions.
 
-Source: `dataset_flickr30k.json` and `dataset_coco.json` of caption_datasets.zip, which Karpathy publishes;
-photographs of Flickr30k by the form at shannon.cs.illinois.edu/DenotationGraph, of COCO from
+Source: `dataset_flickr30k.json` and `dataset_coco.json` in caption_datasets.zip, which Karpathy publishes;
+photographs of Flickr30k through the form at shannon.cs.illinois.edu/DenotationGraph, of COCO from
 images.cocodataset.org. Licence: photographs under Flickr's terms of use, for research; captions of COCO CC BY
 4.0. Citation: Karpathy, Fei-Fei, "Deep Visual-Semantic Alignments", CVPR 2015; Young et al., "From image
 descriptions to visual denotations", TACL 2014; Lin et al., "Microsoft COCO", ECCV 2014.
 
-The split `restval` (photographs of COCO's validation that no test uses) counts as train, as usual.
+The split `restval` (COCO validation photographs in neither val nor test) is added to train, as usual.
 """
 
 import json
@@ -17,9 +17,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from crossmodal_peft.config.schema import DownloadedData, mark
+from crossmodal_peft.data import images
 from crossmodal_peft.data.archives import unpack as unpack_archive
 from crossmodal_peft.data.http import Published, fetch
-from crossmodal_peft.data.images import read_picture
 from crossmodal_peft.data.items import Item, Refused
 from crossmodal_peft.files import sha256
 
@@ -28,7 +28,7 @@ USES = ("data/http", "data/archives")
 SIDES = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
 PHOTOGRAPHS = {"flickr30k": 31014, "coco": 123287}
 SPLITS_ADDRESS = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
-# The sha256 are those that torchvision's COCO dataset checks; their publisher gives none.
+# Checksums from torchvision's COCO dataset; the publisher gives none.
 COCO = {
     name: Published(f"http://images.cocodataset.org/zips/{name}.zip", "sha256", digest)
     for name, digest in {
@@ -36,18 +36,18 @@ COCO = {
         "val2014": "fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
     }.items()
 }
-read_image = read_picture
+read_image = images.read_image
 
 
 class Settings(DownloadedData):
-    """`name` says which of the two."""
+    """`name` selects one of the two datasets."""
 
     kind: Literal["karpathy"]
     name: Literal["flickr30k", "coco"] = Field(description="Which dataset.")
 
     @property
     def source(self) -> str:
-        """The kind, the name, and a mark of the folder."""
+        """The kind, the name, and a short hash of the folder, if one is given."""
         source = f"{self.kind}-{self.name}"
         return source if self.folder is None else f"{source}-{mark(self.folder)}"
 
@@ -58,16 +58,16 @@ class Settings(DownloadedData):
 
 
 def download(raw: Path, folder: str | None, mirrors: list[str], name: str) -> dict[str, Any]:
-    """Fetch the photographs of COCO if they are not there; the rest is put there by people.
+    """Download the photographs of COCO if they are missing; the user provides the rest.
 
-    Raises ValueError that says what to put where; RuntimeError or OSError as `fetch`.
+    Raises ValueError saying what to place where if something is missing; RuntimeError or OSError as `fetch`.
     """
     root = Path(folder or raw)
     splits = root / f"dataset_{name}.json"
     if not splits.is_file():
         raise ValueError(
-            f"{splits}: no such file; it is published without a checksum: take it out of {SPLITS_ADDRESS} "
-            "and put it there, then run again"
+            f"{splits}: no such file; it is published without a checksum: extract it from "
+            f"{SPLITS_ADDRESS}, place it there, then run again"
         )
     if name == "coco":
         for part, file in COCO.items():
@@ -80,7 +80,7 @@ def download(raw: Path, folder: str | None, mirrors: list[str], name: str) -> di
     elif not (root / "flickr30k-images").is_dir():
         raise ValueError(
             f"{root}/flickr30k-images: no such folder; fill in the form at https://shannon.cs.illinois.edu/"
-            "DenotationGraph to get the photographs, put the unpacked folder there, then run again"
+            "DenotationGraph to get the photographs, place the unpacked folder there, then run again"
         )
     return {
         "source": f"{name}, splits of Karpathy",
@@ -91,19 +91,20 @@ def download(raw: Path, folder: str | None, mirrors: list[str], name: str) -> di
 
 
 def unpack(raw: Path, out: Path, folder: str | None, mirrors: list[str], name: str) -> Path:
-    """The folder that holds everything."""
+    """The folder that contains everything."""
     return Path(folder or raw)
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
-    """All photographs, in the order of the JSON; the photograph is the group."""
+    """All photographs, in the order of the JSON file; every photograph is its own group."""
     path = root / f"dataset_{settings.name}.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["images"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: is not a split file of Karpathy: {error!r}") from None
+        raise ValueError(f"{path}: not one of Karpathy's split files: {error!r}") from None
     if len(found) != PHOTOGRAPHS[settings.name]:
-        yield Refused(path.name, f"{len(found)} photographs, {PHOTOGRAPHS[settings.name]} are published")
+        published = PHOTOGRAPHS[settings.name]
+        yield Refused(path.name, f"has {len(found)} photographs, but {published} were published")
     for image in found:
         folder = image.get("filepath", "flickr30k-images")
         yield _item(root / folder / image["filename"], image, settings.name)
@@ -113,7 +114,7 @@ def _item(photograph: Path, image: dict[str, Any], dataset: str) -> Item | Refus
     name = image["filename"]
     texts = [text for sentence in image["sentences"] if (text := sentence["raw"].strip())]
     if image["split"] not in SIDES:
-        return Refused(name, f"split is {image['split']!r}, none of: {', '.join(SIDES)}")
+        return Refused(name, f"split is {image['split']!r}, not one of: {', '.join(SIDES)}")
     if not texts:
         return Refused(name, "no caption")
     if not photograph.is_file():

@@ -2,13 +2,13 @@
 
 Source, licence and citation are the user's. Columns:
 
-- `id`: name of the item, once;
-- `split`: train, validation or test; without it a hash of the group decides (`split` of the settings);
-- `caption`, or `captions`: several, as a list (in CSV a list in JSON);
-- `image`, `audio`: a file, relative to the table; in Parquet and JSON Lines also a list of files;
-- `group`: items of one group are relevant to one another and stand on one side; without it each is alone.
+- `id`: name of the item, unique;
+- `split`: train, validation or test; without it a hash of the group decides (setting `split`);
+- `caption`, or `captions` for several, as a list (in CSV a JSON list);
+- `image`, `audio`: file path relative to the table; in Parquet and JSON Lines also a list of paths;
+- `group`: items of one group are relevant to each other and in the same split; default: one group per item.
 
-Other columns are left alone.
+Other columns are ignored.
 """
 
 import json
@@ -20,14 +20,14 @@ import pandas as pd
 from pydantic import Field
 
 from crossmodal_peft.config.schema import FoundData, mark
-from crossmodal_peft.data.images import read_picture
+from crossmodal_peft.data import images
 from crossmodal_peft.data.items import Item, Refused
 from crossmodal_peft.files import sha256
 
 MODALITIES = ("text", "image", "audio")
 USES = ()
 SPLITS = ("train", "validation", "test")
-read_image = read_picture
+read_image = images.read_image
 
 
 class Settings(FoundData):
@@ -40,7 +40,7 @@ class Settings(FoundData):
 
     @property
     def source(self) -> str:
-        """The kind, the table's name, and a mark of its path."""
+        """The kind, the table's name, and a short hash of its path."""
         return f"{self.kind}-{Path(self.manifest).stem}-{mark(self.manifest)}"
 
     @property
@@ -55,9 +55,9 @@ class Settings(FoundData):
 
 
 def download(raw: Path, manifest: str) -> dict[str, str]:
-    """Nothing to fetch: the receipt holds the table's hash, so that another content is prepared again.
+    """Nothing to download; the receipt has the table's hash, so that a changed table is prepared again.
 
-    Raises ValueError if the table is not there.
+    Raises ValueError if the table does not exist.
     """
     if not Path(manifest).is_file():
         raise ValueError(f"{manifest}: no such file; it is relative to the folder that snakemake runs in")
@@ -65,12 +65,12 @@ def download(raw: Path, manifest: str) -> dict[str, str]:
 
 
 def unpack(raw: Path, out: Path, manifest: str) -> Path:
-    """The folder of the table, which its paths are relative to."""
+    """The folder of the table, to which its file paths are relative."""
     return Path(manifest).parent
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
-    """All rows of the table, in its order.
+    """All rows of the table, in order.
 
     Raises ValueError if the table cannot be read, or lacks a column for a modality of the dataset.
     """
@@ -81,7 +81,7 @@ def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
     for number, row in enumerate(table.to_dict("records"), start=1):
         name = str(_values(row.get("id"))[0]) if _values(row.get("id")) else ""
         if not name or name in names:
-            yield Refused(name or f"row {number}", f"row {number}: the id stands twice" if name else "no id")
+            yield Refused(name or f"row {number}", f"row {number}: duplicate id" if name else "no id")
             continue
         names.add(name)
         try:
@@ -90,13 +90,13 @@ def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
             yield Refused(name, str(error))
             continue
         if item.split and sides.setdefault(item.group, item.split) != item.split:
-            yield Refused(name, f"its group {item.group!r} is in {sides[item.group]} too")
+            yield Refused(name, f"its group {item.group!r} is also in {sides[item.group]}")
         else:
             yield item
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The table as it is; cells of a CSV are text. Raises ValueError that names the file."""
+    """The table as it is; CSV cells are strings. Raises ValueError naming the file if it cannot be read."""
     try:
         if path.suffix == ".csv":
             return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
@@ -104,7 +104,7 @@ def read_table(path: Path) -> pd.DataFrame:
             return pd.read_parquet(path)
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         return pd.DataFrame([_object(line, i) for i, line in enumerate(lines, start=1) if line.strip()])
-    except (ValueError, OSError) as error:  # pandas' and Arrow's errors of parsing are ValueErrors.
+    except (ValueError, OSError) as error:  # Includes the parsing errors of pandas and Arrow.
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
 
 
@@ -112,9 +112,9 @@ def _object(line: str, number: int) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"line {number} is no JSON: {error.msg}") from None
+        raise ValueError(f"line {number} is not valid JSON: {error.msg}") from None
     if not isinstance(found, dict):
-        raise ValueError(f"line {number} is no JSON object")
+        raise ValueError(f"line {number} is not a JSON object")
     return found
 
 
@@ -127,10 +127,10 @@ def _require_columns(table: pd.DataFrame, settings: Settings) -> None:
 
 
 def _item(root: Path, name: str, row: dict[str, Any], settings: Settings) -> Item:
-    """Raises ValueError with the reason why the row cannot be used."""
+    """The item in a row. Raises ValueError with the reason if the row cannot be used."""
     side = str(next(iter(_values(row["split"])), "")).strip() if "split" in row else None
     if side is not None and side not in SPLITS:
-        raise ValueError(f"split is {side!r}, none of: {', '.join(SPLITS)}")
+        raise ValueError(f"split is {side!r}, not one of: {', '.join(SPLITS)}")
     texts = [str(value).strip() for value in _values(row.get("caption"))]
     texts += [str(value).strip() for value in _captions(row.get("captions"))]
     texts = [text for text in texts if text]
@@ -139,7 +139,7 @@ def _item(root: Path, name: str, row: dict[str, Any], settings: Settings) -> Ite
     group = _values(row.get("group"))
     return Item(
         name=name,
-        # Two tables may use the same ids, and be trained together.
+        # Tables that are trained together may use the same ids.
         group=str(group[0]) if group else f"{Path(settings.manifest).stem}:{name}",
         texts=texts,
         images=_files(root, row, "image", settings),
@@ -165,19 +165,19 @@ def _files(
 
 
 def _captions(cell: Any) -> list[Any]:
-    """The list in a cell; text in JSON is a list too."""
+    """The list in a cell, which may be written as JSON."""
     if isinstance(cell, str) and cell.strip():
         try:
             cell = json.loads(cell)
         except json.JSONDecodeError:
             cell = None
         if not isinstance(cell, list):
-            raise ValueError('captions is no list in JSON, such as ["one", "another"]')
+            raise ValueError('captions is not a JSON list such as ["one", "another"]')
     return _values(cell)
 
 
 def _values(cell: Any) -> list[Any]:
-    """What a cell holds: nothing, a value, or a list of values."""
+    """The values in a cell, which may hold none, one, or a list of them."""
     if hasattr(cell, "tolist"):  # Arrow's lists are arrays.
         cell = cell.tolist()
     values = cell if isinstance(cell, list) else [cell]

@@ -1,4 +1,4 @@
-"""Tux Paint stamps: pictures with an English caption, which people also read aloud in many languages.
+"""Tux Paint stamps: images with an English caption, also read aloud in many languages.
 
 Source: the Debian package tuxpaint-stamps-default 2022.06.04-1 (GPL-2, tuxpaint.org).
 """
@@ -30,7 +30,7 @@ STAMPS = "usr/share/tuxpaint/stamps"
 
 
 class Settings(DatasetSettings):
-    """`languages` of the spoken captions; stamps that nobody reads in any of them are left out."""
+    """`languages` of the spoken captions; stamps spoken in none of them are refused."""
 
     kind: Literal["stamps"]
     languages: list[Literal["be", "bg", "ca", "da", "el", "en", "es", "fr", "ro", "ru"]] = Field(
@@ -39,9 +39,9 @@ class Settings(DatasetSettings):
 
 
 def download(raw: Path) -> dict[str, str]:
-    """Fetch the Debian package through apt into `raw`; returns what its receipt says.
+    """Download the Debian package with apt into `raw`; returns the contents of its receipt.
 
-    Raises RuntimeError that says how to continue where apt cannot fetch it, ValueError on another content.
+    Raises RuntimeError saying how to continue if apt cannot download it, ValueError if its sha256 differs.
     """
     package = fetch_debian_package(PACKAGE, VERSION, raw)
     verify(package, SHA256)
@@ -54,21 +54,21 @@ def download(raw: Path) -> dict[str, str]:
 
 
 def unpack(raw: Path, out: Path) -> Path:
-    """Unpack the downloaded package into `out`, once, and return the folder of the stamps."""
+    """Unpack the downloaded package into `out`, once; returns the folder of the stamps."""
     if not out.exists():
         with TemporaryDirectory(dir=raw) as folder:
             subprocess.run(["dpkg-deb", "-x", next(raw.glob("*.deb")), folder], check=True)
             out.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):  # Another process was first: its folder is the same.
+            with suppress(OSError):  # Another process was faster; its folder is identical.
                 os.rename(folder, out)
             Path(folder).mkdir(exist_ok=True)
     return out / STAMPS
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
-    """All stamps, in the order of their paths.
+    """All stamps, sorted by path.
 
-    An item needs a caption and, for each modality of the dataset, a file that can be read.
+    An item needs a caption and, for each modality of the dataset, a file. Its group is the caption.
     """
     for text in sorted(root.rglob("*.txt")):
         name = str(text.relative_to(root).with_suffix(""))
@@ -79,11 +79,11 @@ def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
             for language in settings.languages
             if (clip := text.with_name(f"{text.stem}_desc_{language}.ogg")).exists()
         }
-        picture = next((p for suffix in (".png", ".svg") if (p := text.with_suffix(suffix)).exists()), None)
+        image = next((p for suffix in (".png", ".svg") if (p := text.with_suffix(suffix)).exists()), None)
         if not caption:
             yield Refused(name, "no caption")
-        elif "image" in settings.encoders and picture is None:
-            yield Refused(name, "no picture")
+        elif "image" in settings.encoders and image is None:
+            yield Refused(name, "no image")
         elif "audio" in settings.encoders and not clips:
             yield Refused(name, f"not spoken in {', '.join(settings.languages)}")
         else:
@@ -91,15 +91,15 @@ def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
                 name=name,
                 group=caption,
                 texts=[caption],
-                images=[picture] if picture else [],
+                images=[image] if image else [],
                 audios=list(clips.values()),
             )
 
 
 def read_image(path: Path) -> Image.Image:
-    """A stamp's picture on white.
+    """A stamp's image as RGB on white.
 
-    Raises ValueError on an SVG with entities, which could make a parser read other files or explode.
+    Raises ValueError if an SVG defines entities, which can make a parser read other files or exhaust memory.
     """
     if path.suffix == ".svg":
         return on_white(Image.open(BytesIO(_render_svg(path))))
@@ -115,5 +115,5 @@ def _render_svg(path: Path) -> bytes:
     except defusedxml.DefusedXmlException as error:
         raise ValueError(f"SVG refused: {type(error).__name__}") from error
     text = path.read_text(encoding="utf-8")
-    # Without the machine's fonts the same file gives the same pixels everywhere; 96 dpi is what CSS defines.
+    # Without system fonts, a file gives the same pixels on every machine; 96 dpi is CSS's definition.
     return bytes(resvg_py.svg_to_bytes(svg_string=text, width=256, dpi=96, skip_system_fonts=True))

@@ -1,4 +1,4 @@
-"""The Streamlit demo: `app` is the script; a module for each page; `catalogue` and `queries` serve them."""
+"""The Streamlit demo: `app` is the script; a module for each page; `catalogue` and `queries` are shared."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ OPTIONS = {
     "server.maxUploadSize": str(uploads.MAX_BYTES // 2**20),  # MiB
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
-    "client.showErrorDetails": "none",  # Traces go to the terminal.
+    "client.showErrorDetails": "none",  # Tracebacks go to the terminal only.
     "client.toolbarMode": "minimal",
 }
 
@@ -32,11 +32,11 @@ def serve(port: int, paths: Paths) -> None:
 
 
 def prepare(layout: Layout) -> None:
-    """Import what pages and queries need before somebody waits for it: seconds, most of them transformers."""
+    """Import what pages and queries need before anyone waits: seconds, mostly for transformers."""
     import crossmodal_peft.search.demo.hardest
     import crossmodal_peft.search.demo.results
     import crossmodal_peft.search.demo.searching  # noqa: F401
 
     cells = {name.split("/")[0]: name for name in reversed(layout.trained_cells())}
-    for name in cells.values():  # One of each dataset has all families of encoders.
+    for name in cells.values():  # One per dataset covers all encoder families.
         search_index.open_query_encoder(name, layout)

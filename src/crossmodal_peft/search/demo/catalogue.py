@@ -1,4 +1,4 @@
-"""What the pages share: trained cells, their indexes and encoders, pictures and clips. Kept in memory."""
+"""What the pages share, kept in memory: trained cells, their indexes and encoders, images and clips."""
 
 import re
 import sys
@@ -20,11 +20,11 @@ from crossmodal_peft.records import CELL_FILE, read_cell_file
 from crossmodal_peft.search import index as search_index
 from crossmodal_peft.stages.data import dataset_root
 
-THUMBNAIL = 320  # pixels; sharp on a dense screen
+THUMBNAIL = 320  # pixels; sharp on a high-density screen
 
 
 def layout() -> Layout:
-    """Where the files stand: from the script's argument."""
+    """The file layout, from the script's argument."""
     return Layout.of(Paths.model_validate_json(sys.argv[1]) if len(sys.argv) > 1 else Paths())
 
 
@@ -36,7 +36,7 @@ def cells() -> pd.DataFrame:
 
 
 def index(cell: str) -> search_index.Index:
-    """A cell's index; a cell that was trained again is read again."""
+    """A cell's index; reloaded if the cell has been trained again."""
     return _index(cell, _stamp(cell))
 
 
@@ -51,10 +51,10 @@ def settings(cell: str) -> Cell:
 
 
 @st.cache_resource(show_spinner=False, max_entries=4000)
-def thumbnail(kind: str, picture: Path) -> bytes:
-    """A picture of a dataset kind, as a PNG on a white square."""
+def thumbnail(kind: str, path: Path) -> bytes:
+    """An image of a dataset kind, as a PNG padded to a white square."""
     module = plugins.module("datasets", kind)
-    square = ImageOps.pad(module.read_image(picture), (THUMBNAIL, THUMBNAIL), color="white")
+    square = ImageOps.pad(module.read_image(path), (THUMBNAIL, THUMBNAIL), color="white")
     out = BytesIO()
     square.save(out, "PNG")
     return out.getvalue()
@@ -67,7 +67,7 @@ def show(
     caption: str,
     width: int | Literal["stretch"] = "stretch",
 ) -> None:
-    """Draw an item of a dataset: its picture (`width` in pixels) or a player, and its caption."""
+    """Draw an item of a dataset: its image (`width` in pixels) or an audio player, and its caption."""
     if modality == "text":
         st.markdown(plain(caption))
         return
@@ -85,22 +85,22 @@ def show(
 
 
 def plain(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Text escaped so that Markdown shows it verbatim."""
     return re.sub(r"([\\`*_{}\[\]()<>#+.!|~$:-])", r"\\\1", text)
 
 
 def frame(name: str) -> pd.DataFrame | None:
-    """An aggregated csv file of the results; None and a message if it is not there."""
+    """An aggregated CSV file of the results; None, and a message on the page, if it does not exist."""
     path = layout().results / f"{name}.csv"
     if not path.exists():
-        st.info(f"There is no `{path}` yet. `snakemake {path}` makes it, `make reproduce` makes all results.")
+        st.info(f"There is no `{path}` yet. `snakemake {path}` creates it, `make reproduce` all results.")
         return None
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 @st.cache_resource(show_spinner="Unpacking the dataset …")
 def _media(source: str, _data: DatasetSettings) -> Path:
-    """Folder under which the files of a dataset's source stand."""
+    """The folder with the unpacked files of a dataset's source."""
     return dataset_root(_data, layout())
 
 

@@ -1,4 +1,4 @@
-"""The queries that every method finds hard, and what stood first instead."""
+"""The queries that every method finds hard, and what was ranked first instead."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from crossmodal_peft.config.schema import DatasetSettings
 from crossmodal_peft.report.aggregate import arrow
 from crossmodal_peft.search.demo import catalogue
 
-PICTURE_WIDTH = 160
+IMAGE_WIDTH = 160  # pixels
 
 
 def page() -> None:
-    """A dataset and direction at a time, worst query first."""
+    """One dataset and direction at a time, hardest query first."""
     st.title("Hardest queries")
     hardest = catalogue.frame("hardest")
     if hardest is None:
@@ -33,9 +33,9 @@ def page() -> None:
         )
     st.caption(
         "Ordered by the mean rank of the first relevant item over all methods and seeds (1 is perfect). "
-        "Beside each query: the item that most often stood first instead."
+        "Next to each query: the item most often ranked first instead."
     )
-    # Of a model on several datasets, a direction that several of them have starts with the dataset's name.
+    # For a model on several datasets, a direction that they share starts with the dataset's name.
     within, _, modalities = f": {direction}".rpartition(": ")
     sides = [_dataset(str(dataset), within.strip(": "), modality) for modality in modalities.split("->")]
     for row in part[part["direction"] == direction].itertuples():
@@ -47,11 +47,11 @@ def _draw(sides: list[DatasetSettings], modalities: list[str], row: Any) -> None
         query, rank, instead = st.columns([2, 1, 2], vertical_alignment="center")
         with query:
             st.caption("query")
-            catalogue.show(sides[0], modalities[0], row.query, row.caption, PICTURE_WIDTH)
+            catalogue.show(sides[0], modalities[0], row.query, row.caption, IMAGE_WIDTH)
         rank.metric("mean rank", f"{row.mean_rank:.0f}")
         with instead:
             st.caption(f"first in {row.share:.0%} of the cells")
-            catalogue.show(sides[1], modalities[1], row.instead, row.instead_caption, PICTURE_WIDTH)
+            catalogue.show(sides[1], modalities[1], row.instead, row.instead_caption, IMAGE_WIDTH)
 
 
 def _dataset(dataset: str, within: str, modality: str) -> DatasetSettings:

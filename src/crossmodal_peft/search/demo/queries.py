@@ -1,4 +1,4 @@
-"""The ways to ask: a typed text, an item of the dataset, a picture, a sound."""
+"""The kinds of query: a typed text, an item of the dataset, an image, an audio clip."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ MEBIBYTES = uploads.MAX_BYTES // 2**20
 
 @dataclass(frozen=True)
 class Query:
-    """What is searched for: an item of the index (`row`), or a medium to embed.
+    """A query: an item of the index (`row`), or a decoded medium to embed.
 
-    `label` is the relevance label of an item; of a medium it is unknown.
+    `label` is the relevance label of an item; None for a medium, whose relevance is unknown.
     """
 
     modality: str
@@ -30,23 +30,23 @@ class Query:
     label: int | None = None
 
     def embedding(self, cell: str) -> np.ndarray:
-        """The query in the space of a cell. (An item's row is the same in all cells of a dataset.)"""
+        """The query's embedding (width,) in a cell. (An item's row is the same in all cells of a dataset.)"""
         if self.row is not None:
             return catalogue.index(cell).embedding(self.modality, self.row)
         return catalogue.encoder(cell).embed(self.modality, self.medium)
 
 
 def ask(cell: str) -> Query | None:
-    """Draw the ways to ask that the cell's modalities allow; returns the query, None while there is none."""
+    """Draw the query inputs for the cell's modalities; returns the query, or None while there is none."""
     modalities = catalogue.index(cell).items
     ways: dict[str, Callable[[str], Query | None]] = {}
     if "text" in modalities:
         ways["Text"] = by_text
     ways["Example"] = by_example
     if "image" in modalities:
-        ways["Picture"] = by_picture
+        ways["Picture"] = by_image
     if "audio" in modalities:
-        ways["Sound"] = by_sound
+        ways["Sound"] = by_audio
     way = st.segmented_control("Query by", list(ways), default=next(iter(ways)), required=True)
     try:
         return ways[str(way)](cell)
@@ -56,7 +56,7 @@ def ask(cell: str) -> Query | None:
 
 
 def by_text(cell: str) -> Query:
-    """A typed text. A caption of the dataset needs no encoder, and what is relevant to it is known."""
+    """A typed text. For a caption of the dataset, the embedding and the relevant items are already known."""
     captions = catalogue.index(cell).items["text"]["source"]
     typed = st.text_input(
         "What to find", captions[0], max_chars=uploads.MAX_CHARACTERS, key="typed", help="In English."
@@ -84,36 +84,36 @@ def by_example(cell: str) -> Query:
     return item(cell, modality, row)
 
 
-def by_picture(cell: str) -> Query | None:
-    """An uploaded picture."""
+def by_image(cell: str) -> Query | None:
+    """An uploaded image."""
     megapixels = uploads.MAX_PIXELS // 10**6
     file = st.file_uploader(
-        "A picture", PICTURES, help=f"At most {MEBIBYTES} MiB and {megapixels} megapixels. It is not kept."
+        "A picture", PICTURES, help=f"At most {MEBIBYTES} MiB and {megapixels} megapixels. It is not stored."
     )
     if file is None:
         return None
-    picture = uploads.read_picture(file.getvalue())
-    picture.thumbnail((1024, 1024))
-    st.image(picture, width=240)
-    return Query("image", medium=picture)
+    image = uploads.read_image(file.getvalue())
+    image.thumbnail((1024, 1024))
+    st.image(image, width=240)
+    return Query("image", medium=image)
 
 
-def by_sound(cell: str) -> Query | None:
-    """An uploaded or recorded sound."""
+def by_audio(cell: str) -> Query | None:
+    """An uploaded or recorded audio clip."""
     encoder: Any = catalogue.settings(cell).encoders["audio"]
-    heard = f"The first {encoder.seconds:g} s are heard."
+    window = f"Only the first {encoder.seconds:g} s are used."
     left, right = st.columns(2)
     file = left.file_uploader(
-        "A sound file", SOUNDS, help=f"{heard} At most {MEBIBYTES} MiB. It is not kept."
+        "A sound file", SOUNDS, help=f"{window} At most {MEBIBYTES} MiB. It is not stored."
     )
-    recorded = right.audio_input("Or speak", sample_rate=16_000, help=f"{heard} It is not kept.")
-    sound = file or recorded
-    if sound is None:
+    recorded = right.audio_input("Or record", sample_rate=16_000, help=f"{window} It is not stored.")
+    clip = file or recorded
+    if clip is None:
         return None
-    wave = uploads.read_sound(sound.getvalue(), search_index.sample_rate(catalogue.settings(cell)))
+    waveform = uploads.read_audio(clip.getvalue(), search_index.sample_rate(catalogue.settings(cell)))
     if file:
         st.audio(file)
-    return Query("audio", medium=wave)
+    return Query("audio", medium=waveform)
 
 
 def item(cell: str, modality: str, row: int) -> Query:

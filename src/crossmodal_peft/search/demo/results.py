@@ -15,7 +15,7 @@ TABLES = {"Recall": "recall_at_k", "Parameters": "parameter_efficiency", "Certai
 
 
 def page() -> None:
-    """The Pareto plot with a mark for each cell, and the tables as the workflow writes them."""
+    """The Pareto plot with a mark per cell, and the tables as the workflow writes them."""
     st.title("Results")
     quality, costs = catalogue.frame("quality"), catalogue.frame("costs")
     if quality is None or costs is None:
@@ -30,19 +30,19 @@ def page() -> None:
         st.altair_chart(chart(quality[quality["dataset"] == dataset], costs, int(k or 1)))
     st.caption(
         "Circles are cells (one seed each), diamonds the mean of a method over its seeds; recall is the mean "
-        "over the dataset's directions on the test split. Grey: the Pareto front, the best for its number of "
-        "trained parameters."
+        "over the dataset's directions on the test split. Grey: the Pareto front, the best recall for a "
+        "number of trained parameters."
     )
     for tab, name in zip(st.tabs(list(TABLES)), TABLES.values()):
         path = catalogue.layout().results / "tables" / f"{name}.md"
-        tab.markdown(path.read_text() if path.exists() else f"`snakemake {path}` makes this table.")
+        tab.markdown(path.read_text() if path.exists() else f"`snakemake {path}` creates this table.")
 
 
 def chart(quality: pd.DataFrame, costs: pd.DataFrame, k: int) -> Any:
-    """R@K in percent against trained parameters, of the cells of one dataset."""
+    """R@K in percent against trained parameters, for the cells of one dataset."""
     from crossmodal_peft.report.pareto import pareto_front
     from crossmodal_peft.report.plots import (
-        styles,  # Imports matplotlib, which the other pages need not wait for.
+        styles,  # Imports matplotlib, which the other pages do not need.
     )
 
     shown = metric_named(f"hit@{k}")

@@ -1,4 +1,4 @@
-"""Search in a dataset with one trained method, or with two side by side."""
+"""Search a dataset with one trained method, or with two side by side."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +15,12 @@ ALONE = "—"
 
 
 def page() -> None:
-    """The whole page: choices at the side, the query above, the results below."""
+    """The whole page: choices in the side bar, the query on top, the results below."""
     st.title("Search")
     cells = catalogue.cells()
     if cells.empty:
         st.info(
-            f"There are no trained cells under `{catalogue.layout().checkpoints}` yet. Make them with "
+            f"There are no trained cells under `{catalogue.layout().checkpoints}` yet. Train them with "
             "`make reproduce` (the whole matrix) or `make smoke` (a small slice, in minutes), then reload."
         )
         return
@@ -28,7 +28,7 @@ def page() -> None:
     splits = {catalogue.index(cell).split for cell in chosen}
     if len(splits) > 1:
         st.error(
-            f"{' and '.join(chosen)} index different splits; `crossmodal-peft index CELL` makes them alike."
+            f"{' and '.join(chosen)} index different splits; rebuild one with `crossmodal-peft index CELL`."
         )
         return
     query = ask(chosen[0])
@@ -58,7 +58,7 @@ def page() -> None:
 
 
 def choose(cells: pd.DataFrame) -> list[str]:
-    """The cell or two cells that search: dataset, methods and seed from the side bar."""
+    """The one or two cells to search with: dataset, methods and seed from the side bar."""
     with st.sidebar:
         dataset = st.selectbox("Dataset", cells["dataset"].unique())
         cells = cells[cells["dataset"] == dataset]
@@ -77,15 +77,15 @@ def choose(cells: pd.DataFrame) -> list[str]:
 
 
 def searched(cell: str) -> None:
-    """Say what is searched with a cell."""
+    """Show what a cell's index contains."""
     index = catalogue.index(cell)
     sizes = ", ".join(f"{len(items)} {NOUNS[modality]}" for modality, items in index.items.items())
-    which = "all items, those of the training too" if index.split == "all" else f"the {index.split} split"
+    which = "all items, including the training split" if index.split == "all" else f"the {index.split} split"
     st.caption(f"Searched: {which}; {sizes}.")
 
 
 def search(cell: str, query: Query, to: str) -> pd.DataFrame:
-    """The K best items with `relevant`: whether each is, or None where nobody can know."""
+    """The K best items with a column `relevant`: whether each is, or None if that is unknown."""
     found = catalogue.index(cell).search(query.embedding(cell), to, K)
     return found.assign(relevant=None if query.label is None else found["label"] == query.label)
 
@@ -97,12 +97,12 @@ def draw(
     other: pd.DataFrame | None,
     columns: int,
 ) -> None:
-    """Cards of what was found, best first; `other`: what the other method found."""
+    """Draw a card per item found, best first; `other`: what the other method found."""
     if found["relevant"].isna().any():
-        st.caption("What is relevant is known only for queries from the dataset.")
+        st.caption("Relevance is known only for queries from the dataset.")
     else:
         st.caption(
-            f"{found['relevant'].sum()} of the first {len(found)} relevant (same caption as the query)."
+            f"{found['relevant'].sum()} of the first {len(found)} are relevant (same caption as the query)."
         )
     cards: list[Any] = list(found.itertuples())
     for start in range(0, len(cards), columns):
@@ -113,7 +113,7 @@ def draw(
 
 
 def marks(card: Any, other: pd.DataFrame | None) -> str:
-    """Badges of a card: relevant, found by this method only, or how many ranks higher or lower than there."""
+    """Badges of a card: relevant, found only by this method, or ranks above or below the other method's."""
     relevant = " :green-badge[relevant]" if card.relevant else ""
     if other is None:
         return relevant
