@@ -26,8 +26,8 @@ def rows(inputs: Inputs, part: slice) -> Inputs:
 
 
 def save_gradients(folder: Path) -> None:
-    """This process's loss and gradients of every case, of a batch of 7 items: shares of 3 and 4."""
-    from tiny import batch_of, method, trio_of  # Not above: who only dies needs no encoders.
+    """Save this process's loss and gradients of every case, for a batch of 7 items: shares of 3 and 4."""
+    from tiny import batch_of, method, trio_of  # Not at the top: a process that only dies needs no encoders.
 
     from crossmodal_peft.training.step import add_gradients
 
@@ -43,7 +43,7 @@ def save_gradients(folder: Path) -> None:
 
 
 def die(how: str) -> None:
-    """Process 1 ends in the middle of the work; the other waits for its embeddings."""
+    """Rank 1 dies halfway; rank 0 waits for its embeddings."""
     if os.environ["RANK"] == "1":
         if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
