@@ -154,7 +154,7 @@ def test_cells_are_compared_with_the_first(three):
     assert table.loc[table.cell == "b", "difference"].eq(0).all()
     assert table.loc[table.cell == "a", "difference"].isna().all()
     other = evaluate({"d": {**three, "text": gallery([[1, 0], [0, 1]], [0, 1], first=50)}}, KS)
-    with pytest.raises(ValueError, match="b: has other queries"):
+    with pytest.raises(ValueError, match="b: has different queries"):
         compare_cells({"a": directions, "b": other})
 
 
