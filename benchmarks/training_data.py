@@ -92,7 +92,7 @@ def items_of_epoch(layout: Layout, steps: int):
 
 
 def export_pictures(items, layout: Layout, out: Path) -> list[Path]:
-    """Write every image as PNG, which all tools can read: its own resolution, padded with white to a square."""
+    """Write every image at its own resolution, padded to a white square, as PNG, which all tools read."""
     out.mkdir(parents=True, exist_ok=True)
     dataset = plugins.module("datasets", "stamps")
     root, paths = layout.unpacked("stamps") / dataset.STAMPS, []
