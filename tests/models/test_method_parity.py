@@ -45,7 +45,7 @@ def test_pissa_moves_the_principal_part_of_the_weight_into_the_product():
 
 
 def naive_attention(attention: nn.Module, hidden: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention in BERT of one unpadded text (tokens, width), head by head, with keys and values prepended."""
+    """Attention in BERT of one unpadded text (tokens, width), head by head, keys and values prepended."""
     query, key, value = (getattr(attention, role)(hidden) for role in ("query", "key", "value"))
     key, value = torch.cat([keys, key]), torch.cat([values, value])
     heads = []
