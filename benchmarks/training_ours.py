@@ -111,7 +111,7 @@ class Loop:
         return contrastive_loss(embeddings, labels.to(device), self.model.scale)
 
     def floor(self) -> Callable[[list[tuple[dict, Tensor]]], None]:
-        """A bare loop: forward, loss, backward and optimiser step over batches, and nothing else."""
+        """A bare loop: forward, loss, backward and the optimiser's step over batches, and nothing else."""
         optimizer = make_optimizer(self.model, self.cell.tuning.learning_rate, self.cell.train)
 
         def run(batches: list[tuple[dict, Tensor]]) -> None:
