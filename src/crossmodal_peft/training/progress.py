@@ -119,7 +119,7 @@ class HistoryFile:
 
 
 def open_loggers(names: Sequence[str], folder: Callable[[str], Path], made: int) -> list[Logger]:
-    """Open loggers by name, each with its own folder; `made` steps were made before an interruption.
+    """Open loggers by name, each with its own folder, for a training that has already made `made` steps.
 
     Raises ValueError saying what to install if a logger's package is missing.
     """
