@@ -158,7 +158,7 @@ def test_cells_are_compared_with_the_first(three):
         compare_cells({"a": directions, "b": other})
 
 
-def test_the_hardest_queries_are_named_with_the_item_ranked_first_instead(three):
+def test_the_hardest_queries_are_named_with_what_stood_first_instead(three):
     manifest = pd.DataFrame(
         {
             "modality": ["text", "text", "image", "image", "image"],

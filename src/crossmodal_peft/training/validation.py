@@ -59,7 +59,7 @@ def _grid(gallery: Gallery, name: str) -> Tensor:
 def _first_relevant(
     queries: Tensor, gallery: Tensor, labels: tuple[np.ndarray, np.ndarray]
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Three arrays (queries,): items above the best relevant one, items tied with it, relevant ones of these."""
+    """(queries,) each: items above the best relevant one, items tied with it, relevant ones among these."""
     height, found = max(SCORES_AT_ONCE // len(gallery), 1), []
     for first in range(0, len(queries), height):
         relevant = torch.from_numpy(labels[0][first : first + height, None] == labels[1])
