@@ -1,8 +1,8 @@
-"""How long people wait for the demo, in a headless Chromium: first paint, and queries.
+"""Latency of the demo in a headless Chromium: first paint and queries.
 
-    python benchmarks/demo.py --port 8600      beside a running: crossmodal-peft demo --port 8600
+    python benchmarks/demo.py --port 8600      while this runs: crossmodal-peft demo --port 8600
 
-Start the demo anew for each measurement: the first visitor's paint is the slow one.
+Restart the demo for each measurement: only the first visitor's paint is slow.
 """
 
 import argparse
@@ -16,7 +16,7 @@ SCORES = "[data-testid=stMarkdown] p:has-text(' · ')"
 
 
 def results(page: Page) -> str:
-    """The text of the results, once there are ten and the script has ended."""
+    """The text of the results, once there are ten and the app has finished running."""
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for(timeout=120_000)
     page.wait_for_function("document.querySelectorAll(`[data-testid=stMarkdown] p`).length >= 10")
     return "\n".join(page.locator(SCORES).all_inner_texts())
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def draw(page: Page, path: str) -> None:
-    """Two methods on a query of the dataset."""
+    """Save a screenshot of two methods on a query of the dataset."""
     page.reload()
     page.locator(SCORES).nth(9).wait_for()
     page.get_by_role("combobox", name="Compare with").click()

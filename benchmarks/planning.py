@@ -1,4 +1,4 @@
-"""Time and memory of `snakemake -n` for many cells: how large a matrix one workflow can plan.
+"""Time and memory of `snakemake -n` for many cells: how large a matrix can one workflow plan?
 
 Usage: python benchmarks/planning.py [--cells 1000 10000] --out benchmarks/planning.md
 """
@@ -20,7 +20,7 @@ DATASETS, METHODS = ("stamps-image", "stamps-speech"), ("frozen", "full", "lora"
 
 
 def overlay(cells: int) -> dict[str, Any]:
-    """Settings of so many cells in an empty folder."""
+    """Settings for `cells` cells in an empty folder."""
     root = f"build/planning-{cells}"
     seeds = list(range(cells // (len(DATASETS) * len(METHODS))))
     return {
@@ -31,7 +31,7 @@ def overlay(cells: int) -> dict[str, Any]:
 
 
 def plan(settings: dict[str, Any], *arguments: str) -> tuple[int, float]:
-    """Plan what the arguments say, or all cells; returns the jobs and the seconds."""
+    """Plan the targets in the arguments, or all cells; returns the number of jobs and the seconds."""
     with NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump(settings, file)
         file.flush()
@@ -58,7 +58,7 @@ def main() -> None:
         _, alone = plan(settings, "--", f"{checkpoints}/stamps-image/lora/0/cell.json")
         _, fifth = plan(settings, "--batch", "aggregate=1/5", "--", f"{results}/quality.csv")
         jobs, seconds = plan(settings)
-        # Of all children so far: the largest, and sizes grow.
+        # The maximum over all children so far, which is the last, as sizes grow.
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
         rows.append((cells, jobs, seconds, peak, alone, fifth))
         print(rows[-1], flush=True)

@@ -1,4 +1,4 @@
-"""Tables into the README of the benchmarks."""
+"""Writes tables into the README of the benchmarks."""
 
 import fcntl
 import platform
@@ -15,13 +15,13 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 
 
 def write_section(name: str, text: str) -> None:
-    """Replace what stands between the markers `<!-- name -->` and `<!-- end of name -->` in the README.
+    """Replace the text between the markers `<!-- name -->` and `<!-- end of name -->` in the README.
 
     Raises ValueError if the README has no such markers.
     """
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
     with open(README, "r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # Two processes of a benchmark write their tables.
+        fcntl.flock(file, fcntl.LOCK_EX)  # Two benchmark processes may write at once.
         whole = file.read()
         if not pattern.search(whole):
             raise ValueError(f"{README}: no section between <!-- {name} --> and <!-- end of {name} -->")

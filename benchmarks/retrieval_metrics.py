@@ -1,16 +1,16 @@
-"""Retrieval metrics side by side with other tools, on one pinned core; writes retrieval_metrics.md.
+"""Retrieval metrics compared with other tools on one pinned core; writes retrieval_metrics.md.
 
 Usage: python benchmarks/retrieval_metrics.py [--peers-python PATH] [--rounds 3] [--core 1] [--cases TEXT …]
 
-The other tools live in an environment of their own, so that they neither limit nor change the project's:
+The other tools need their own environment, so that they do not constrain the project's:
 
     uv venv --python 3.11 /somewhere/peers
     uv pip install --python /somewhere/peers/bin/python torch==2.11.0 pytrec-eval-terrier ranx faiss-cpu \
         sentence-transformers torchmetrics clip-benchmark
 
-Without --peers-python only the bare product and this project are measured. The rounds interleave the tools,
-so that a busy machine disturbs all alike; the best round counts. The measured cases replace their sections of
-the table, so that it can be made in slices.
+Without --peers-python only the bare product and this project are measured. Rounds interleave the tools, so
+that other load affects all of them alike; the best round counts. Measured cases replace their sections of the
+file, so that it can be updated piecemeal.
 """
 
 import argparse
@@ -43,7 +43,7 @@ LARGEST = "100k x 100k (5 relevant)"
 
 @dataclass(frozen=True)
 class Case:
-    """Queries and gallery items share labels: `per_label` of each side carry the same one.
+    """Queries and gallery items share labels: each label has `queries_per_label` and `items_per_label`.
 
     `noise` is the standard deviation of an embedding around the centre of its label, before normalising, in
     units of the centre's own; 0 makes all embeddings of the case equal.
@@ -93,7 +93,7 @@ def embeddings(case: Case, path: Path) -> None:
 
 
 def measure(tool: str, data: Path, python: str, core: int) -> dict:
-    """Figures of one fresh process, or {"failed": last line of its messages}."""
+    """Measurements from one fresh process, or {"failed": last line of its stderr}."""
     command = ["taskset", "-c", str(core), python, str(HERE / "retrieval_tools.py"), tool, str(data)]
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads)
@@ -103,7 +103,7 @@ def measure(tool: str, data: Path, python: str, core: int) -> dict:
 
 
 def run_case(case: Case, arguments: argparse.Namespace, folder: Path) -> list[dict]:
-    """Best round of every tool, in the order of the case."""
+    """The best round of every tool, in the order of the case's tools."""
     data = folder / "data.npz"
     embeddings(case, data)
     best: dict[str, dict] = {}
@@ -121,7 +121,7 @@ def run_case(case: Case, arguments: argparse.Namespace, folder: Path) -> list[di
 
 
 def table(case: Case, rows: list[dict]) -> str:
-    """Markdown table of one case; `ratio` is to the bare product in the same run."""
+    """Markdown table of one case; `ratio` is relative to the bare product in the same run."""
     bare = next(row["seconds"] for row in rows if row["tool"] == "product")
     lines = [
         f"## {case.name}",
@@ -158,7 +158,7 @@ def at_a_million(section: str) -> str:
 
 
 def processor() -> str:
-    """The processor's name where Linux tells it."""
+    """The processor's model name on Linux, else the machine type."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

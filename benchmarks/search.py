@@ -1,4 +1,4 @@
-"""How long a query takes: embedding it with a trained cell, and searching random items by the million.
+"""Latency of a query: embedding it with a trained cell, and searching up to a million random items.
 
     python benchmarks/search.py stamps-image/lora/0 stamps-speech/lora/0 --out benchmarks/search.md
 
@@ -30,7 +30,7 @@ REPEATS = 20
 
 
 def median_milliseconds(call: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median wall time of a call after one that warms up."""
+    """Median wall time of a call, after a warm-up call."""
     call()
     times = []
     for _ in range(repeats):
@@ -65,7 +65,7 @@ def searching() -> list[tuple[str, float]]:
 
 
 def embedding(cell: str, layout: Layout) -> list[tuple[str, float]]:
-    """Rows of the table: a query of each modality of a cell, and loading the cell."""
+    """Rows of the table: loading a cell, and embedding a query of each of its modalities."""
     started = time.perf_counter()
     encoder = search_index.open_query_encoder(cell, layout)
     rows = [(f"load {cell} (the first one with its imports)", 1000 * (time.perf_counter() - started))]

@@ -1,8 +1,8 @@
-"""Attention kernels by size and precision, and what a step's settings cost and save.
+"""Attention implementations by size and precision, and what training settings cost and save.
 
 Usage: python benchmarks/steps.py [--only kernels settings] [--rounds 3] [--folder data/benchmarks]
 
-Writes the sections `steps …` of the README. One thread; `training.py --prepare` makes the arrays.
+Writes the sections `steps …` of the README. One thread; `training.py --prepare` prepares the arrays.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from crossmodal_peft.training.trained import open_data
 
 PARAMS = Path("params.yaml")
 BATCH = 32
-SIDES = (84, 112, 224)  # Pixels of a picture: 37, 65 and 257 tokens.
+SIDES = (84, 112, 224)  # Image sizes in pixels: 37, 65 and 257 tokens.
 FOUR_LAYERS = {"hidden_size": 384, "num_hidden_layers": 4, "num_attention_heads": 6, "image_size": 518}
-ITEMS = 96  # An epoch of one step, whose batch is large for a small machine.
+ITEMS = 96  # An epoch is one step, with a batch that is large for a small machine.
 VARIANTS: dict[str, dict[str, object]] = {
     "as the default matrix": {},
     "`micro_batch_size: 8`": {"micro_batch_size": 8},
@@ -40,7 +40,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 
 def kernels(rounds: int) -> None:
-    """Forward and backward through four trained layers of DINOv2-small's size, by kernel, in turns."""
+    """Time forward and backward passes through four trainable layers of DINOv2-small's size, interleaved."""
     torch.set_num_threads(1)
     device, rows = resolve_device(), []
     for side in SIDES:
@@ -64,7 +64,7 @@ def kernels(rounds: int) -> None:
 
 
 def step_of(kernel, pictures: torch.Tensor, precision: torch.dtype):
-    """A function that makes one forward and backward pass."""
+    """A function that runs one forward and backward pass."""
     torch.manual_seed(0)
     encoder = build_encoder("dinov2", "cls_mean", {**FOUR_LAYERS, "patch_size": 14}, kernel)
     encoder.to(pictures.device).requires_grad_(True)
@@ -80,7 +80,7 @@ def step_of(kernel, pictures: torch.Tensor, precision: torch.dtype):
 
 
 def settings(rounds: int, folder: Path) -> None:
-    """Full fine-tuning on stamps-image with each of the variants, a process each, one after the other."""
+    """Full fine-tuning on stamps-image with each variant in turn, in a process of its own."""
     cell, layout = benchmark_cell(folder, {})
     ensure_arrays(cell, layout)
     rows = []
@@ -100,7 +100,7 @@ def settings(rounds: int, folder: Path) -> None:
 
 
 def benchmark_cell(folder: Path, changes: dict[str, object]):
-    """The cell stamps-image/full/0 with changed settings of the training, and where its files are."""
+    """The cell stamps-image/full/0 with changed training settings, and the layout of its files."""
     loaded = validation.load(PARAMS)
     cell = cell_of(loaded, "stamps-image", "full", 0)
     train = type(cell.train).model_validate({**cell.train.model_dump(), "batch_size": ITEMS, **changes})
@@ -108,7 +108,7 @@ def benchmark_cell(folder: Path, changes: dict[str, object]):
 
 
 def variant(changes: dict[str, object], rounds: int, folder: Path) -> dict[str, float | str]:
-    """Train with changed settings: samples/s, peak memory in MB, seconds of the first epoch."""
+    """Train with changed settings: samples/s, peak memory in MB, duration of the first epoch in seconds."""
     cell, layout = benchmark_cell(folder, changes)
     manifest, _ = open_data(cell, layout)
     loop = Loop(cell, layout, list(manifest.loc[manifest.split == "train", "item"].unique()[:ITEMS]))
@@ -128,7 +128,7 @@ def variant(changes: dict[str, object], rounds: int, folder: Path) -> dict[str, 
 
 
 def main() -> None:
-    """Measure what is asked for."""
+    """Run the requested measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=["kernels", "settings"], default=["kernels", "settings"])
     parser.add_argument("--rounds", type=int, default=3)

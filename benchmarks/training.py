@@ -1,13 +1,12 @@
-"""Training beside other tools, beside a bare loop and at growing sizes; writes the README's tables.
+"""Training compared with other tools, with a bare loop and at growing sizes; writes the README's tables.
 
 Usage: python benchmarks/training.py [--peers-python PATH] [--rounds 2] [--cores 0 1] [--only PART …]
 [--prepare]
 
-Every tool trains in a process of its own, with one thread; all are pinned to the first of the two cores, and
-the floor and the sizes are measured on the second meanwhile, as two cells train side by side in the default
-matrix. The processes of a table stand ready side by side and run in turns, an epoch each, so that a busy
-machine disturbs all alike; the first epoch of each is dropped and the median of the others counts. See
-README.md here for the peers' environment.
+Every tool trains in its own process with one thread. All are pinned to the first of two cores; meanwhile the
+bare loop and the sizes are measured on the second, since two cells train side by side in the default matrix.
+The processes of a table take turns of an epoch each, so that other load affects all of them alike; the first
+epoch of each is dropped, and the median of the others counts. See README.md here for the peers' environment.
 """
 
 import argparse
@@ -31,7 +30,7 @@ THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 
 @dataclass(frozen=True)
 class Run:
-    """One row: a tool on a job. `like_for_like`: as all others, else as the tool's documentation shows it."""
+    """One row: a tool on a job, either `like_for_like` with the others or as its documentation shows it."""
 
     label: str
     tool: str
@@ -76,7 +75,7 @@ TITLES = {
 
 
 class Worker:
-    """A tool's process, ready to be told to train."""
+    """A tool's process, waiting for commands to train."""
 
     def __init__(self, run: Run, job: dict, python: str, core: int):
         self.run, self.answers = run, []
@@ -103,12 +102,12 @@ class Worker:
         return json.loads(line) if line else None
 
     def failure(self) -> str:
-        """The last line that the process said."""
+        """The last line of the process's log."""
         return (self.messages.read_text().strip().splitlines() or ["no message"])[-1][:100]
 
 
 def job_of(run: Run, common: dict, settings) -> dict:
-    """What a worker reads."""
+    """The job description that a worker reads."""
     alike = training_data.like_for_like(settings) if run.like_for_like else settings
     cell = cell_of(alike, training_data.DATASET, run.cell.removesuffix("-everywhere"), 0)
     if run.cell.endswith("everywhere"):
@@ -124,7 +123,7 @@ def job_of(run: Run, common: dict, settings) -> dict:
 
 
 def resolve(arguments: argparse.Namespace) -> dict[str, str]:
-    """Precision and attention kernel, as this project chooses them on the machine."""
+    """Precision and attention implementation, as this project chooses them for the machine."""
     import torch
 
     from crossmodal_peft.training import hardware
@@ -137,7 +136,7 @@ def resolve(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def measure(part: str, common: dict, settings, arguments: argparse.Namespace) -> list[dict]:
-    """A row for each run of a part, in turns."""
+    """Measure the runs of a part in turns; returns one row for each."""
     runs = [run for run in PARTS[part] if run.tool == OURS or arguments.peers_python]
     workers = []
     for run in runs:
@@ -166,7 +165,7 @@ def measure(part: str, common: dict, settings, arguments: argparse.Namespace) ->
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown; `ours` is the first row, and `ahead` how many times its samples/s the row's are."""
+    """Markdown table; the first row is this project's, with which the others are compared."""
     ours = statistics.median(rows[0]["epoch"] or [float("nan")])
     lines = []
     for row in rows:

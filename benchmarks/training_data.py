@@ -1,4 +1,4 @@
-"""What all tools of the training benchmark share: the same encoders, pictures, captions and projections."""
+"""The data that all tools of the training benchmark share: encoders, images, captions and projections."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ LORA = {"r": 8, "alpha": 16}
 
 
 def like_for_like(settings: Settings) -> Settings:
-    """The settings with the one pooling that all tools know: of pictures the class token."""
+    """The settings with the one image pooling that all tools support: the class token."""
     name = settings.datasets[DATASET].encoders["image"]
     encoder = settings.encoders[name].model_copy(update={"pooling": "cls"})
     return settings.model_copy(update={"encoders": settings.encoders | {name: encoder}})
@@ -36,12 +36,12 @@ def settings_at(path: Path) -> Settings:
 
 
 def everywhere(cell: Cell) -> Cell:
-    """A cell whose method acts on all layers."""
+    """The cell with its method applied to all layers."""
     return cell.model_copy(update={"tuning": cell.tuning.model_copy(update={"layers": "all"})})
 
 
 def prepare_job(settings: Settings, folder: Path, steps: int) -> dict:
-    """Write the files that the tools share into `folder`; returns what every job has in common."""
+    """Write the files that the tools share into `folder`; returns the part common to all jobs."""
     layout = Layout(Path(settings.paths.raw), folder / "prepared", folder / "checkpoints", folder / "results")
     for method in ("full", "lora", "frozen"):
         ensure_arrays(cell_of(settings, DATASET, method, 0), layout)
@@ -83,7 +83,7 @@ def prepare_job(settings: Settings, folder: Path, steps: int) -> dict:
 
 
 def items_of_epoch(layout: Layout, steps: int):
-    """Training items by chance, as many as an epoch has; no caption twice, which tools treat differently."""
+    """A random epoch of training items, without repeated captions, which tools treat differently."""
     manifest = read_manifest(layout.manifest(DATASET))
     train = manifest[manifest.split == "train"].drop_duplicates(["label", "modality"])
     text, image = (train[train.modality == m].set_index("item") for m in ("text", "image"))
@@ -92,7 +92,7 @@ def items_of_epoch(layout: Layout, steps: int):
 
 
 def export_pictures(items, layout: Layout, out: Path) -> list[Path]:
-    """Every picture at its own resolution, padded with white to a square, as PNG: what any tool can read."""
+    """Write every image at its own resolution, padded to a white square, as PNG, which all tools read."""
     out.mkdir(parents=True, exist_ok=True)
     dataset = plugins.module("datasets", "stamps")
     root, paths = layout.unpacked("stamps") / dataset.STAMPS, []
@@ -117,7 +117,7 @@ def image_folder(encoder: Path, size: int, out: Path) -> Path:
 
 
 def timm_weights(encoder: Path, size: int) -> dict[str, torch.Tensor]:
-    """The DINOv2 weights under timm's names, its positions interpolated to a picture of `size` pixels."""
+    """The DINOv2 weights under timm's names, with position embeddings interpolated to `size` pixels."""
     from transformers import Dinov2Model
 
     model = Dinov2Model.from_pretrained(encoder)
@@ -145,7 +145,7 @@ def timm_weights(encoder: Path, size: int) -> dict[str, torch.Tensor]:
 
 
 def tensors_of(items, layout: Layout) -> dict[str, torch.Tensor]:
-    """The items as this project prepares them: normalised pixels, token ids and lengths."""
+    """The items as prepared by this project: normalised pixels, token ids and lengths."""
     from crossmodal_peft.data.images import normalise
 
     images = np.load(layout.activations(DATASET, "image", "input"), mmap_mode="r")[

@@ -1,10 +1,9 @@
-"""This project's loop beside a bare loop over tensors in memory, and its cost at 1, 4 and 16 times the items.
+"""This project's loop against a bare loop over tensors in memory, and its cost at 1, 4 and 16× the items.
 
 Usage: python benchmarks/training_floor.py [floor] [size] [--folder PATH] [--params PATH] [--rounds 2]
 
-`training.py` starts it pinned to one core. The bare loop does forward, loss, backward and the optimiser's
-step on the same model, in the same process, on an epoch's batches that were drawn before; both loops take
-turns.
+`training.py` starts it pinned to one core. The bare loop runs forward, loss, backward and optimiser step on
+the same model, in the same process, on an epoch's batches drawn beforehand; the two loops take turns.
 """
 
 import argparse
@@ -27,15 +26,15 @@ from crossmodal_peft.config.settings import Settings
 from crossmodal_peft.training.embed import embed_split
 from crossmodal_peft.training.trained import open_data
 
-SECONDS = 4.0  # A turn of the floor's comparison lasts at least so long.
-ITEMS = 96  # Of an epoch, where encoders run; where none does, it has all of the split.
+SECONDS = 4.0  # Minimum duration of a turn in the comparison with the bare loop.
+ITEMS = 96  # Items of an epoch where encoders run; otherwise an epoch is the whole split.
 SIZES = (1, 4, 16)
 ITEMS_COPIED = 64
 BASE_ITEMS = {"frozen": 4096, "lora": 128}  # Enough for a pass at 1× to take most of a second.
 
 
 def layout_of(settings: Settings, folder: Path) -> Layout:
-    """Where the benchmark keeps its arrays."""
+    """The layout of the benchmark's arrays."""
     return Layout(Path(settings.paths.raw), folder / "prepared", folder / "checkpoints", folder / "results")
 
 
@@ -46,13 +45,13 @@ def default_cells(settings: Settings) -> list[Cell]:
 
 
 def prepare(settings: Settings, folder: Path) -> None:
-    """Compute all arrays, which needs no quiet machine."""
+    """Compute all arrays in advance, which does not need an idle machine."""
     for cell in default_cells(settings):
         ensure_arrays(cell, layout_of(settings, folder))
 
 
 def compare(cell: Cell, layout: Layout, rounds: int) -> list[str]:
-    """A row: samples/s of the bare loop and of ours, medians, and ours as a share, the median over pairs."""
+    """A row: median samples/s of the bare loop and of ours, and the median ratio over pairs of turns."""
     manifest, _ = open_data(cell, layout)
     items = manifest.loc[manifest.split == "train", "item"].drop_duplicates()
     bare_projections = all(cell.tuning.cut(modality) == "pooled" for modality in cell.encoders)
@@ -63,7 +62,7 @@ def compare(cell: Cell, layout: Layout, rounds: int) -> list[str]:
     bare, ours, epochs = [], [], []
 
     def between() -> None:
-        """Count the epoch that ended; after as many as a pass has, let the bare loop have its turn."""
+        """Count the epoch that ended; after every `passes` epochs, give the bare loop its turn."""
         if epochs:
             epochs.append(time.perf_counter())
         if len(epochs) == passes + 1:
@@ -91,7 +90,7 @@ def compare(cell: Cell, layout: Layout, rounds: int) -> list[str]:
 
 
 def floor(settings: Settings, folder: Path, rounds: int) -> None:
-    """Compare every default cell with its floor and write the table."""
+    """Compare every default cell with its bare loop and write the table."""
     rows = []
     for cell in default_cells(settings):
         ensure_arrays(cell, layout_of(settings, folder))
@@ -104,7 +103,7 @@ def floor(settings: Settings, folder: Path, rounds: int) -> None:
 
 
 def repeat(manifest: pd.DataFrame, times: int) -> pd.DataFrame:
-    """The manifest with every item so many times, under other names and rows."""
+    """The manifest with every item repeated `times` times, under new names and rows."""
     sizes = manifest.groupby("modality")["row"].max() + 1
     copies = [
         manifest.assign(
@@ -118,7 +117,7 @@ def repeat(manifest: pd.DataFrame, times: int) -> pd.DataFrame:
 
 
 def enlarge(cell: Cell, layout: Layout, items: int, folder: Path) -> Layout:
-    """A prepared folder with so many items, copies of the dataset's first ones, as files of that size."""
+    """A prepared folder with `items` items, copies of the dataset's first ones, in files of that size."""
     times = items // ITEMS_COPIED
     larger = Layout(layout.raw, folder, folder, folder)
     manifest = pd.read_parquet(layout.manifest(cell.dataset))
@@ -192,7 +191,7 @@ def size(settings: Settings, folder: Path, rounds: int) -> None:
     for method in BASE_ITEMS:
         cell = cell_of(settings, training_data.DATASET, method, 0)
         ensure_arrays(cell, layout)
-        # Turns over all sizes, so that the machine's changes meet all alike; the fastest round counts.
+        # Sizes take turns, so that other load affects them alike; the fastest round counts.
         turns = [{times: timed_stages(cell, layout, times) for times in SIZES} for _ in range(rounds)]
         for stage in turns[0][SIZES[0]]:
             costs = [min(one[times][stage][0] for one in turns) for times in SIZES]

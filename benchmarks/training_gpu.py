@@ -3,9 +3,9 @@
 Usage: python benchmarks/training_gpu.py [--device cuda] [--batch 64] [--steps 20] [--peak-tflops N]
 
 RoBERTa-base, AST and ViT-B/16 (`paper_scale` of params.yaml) with random weights train on random inputs in
-memory; methods that start above the input get random activations at their cut, as from the frozen trunk.
-The peak is what a large product reaches on the device, unless --peak-tflops gives the maker's figure. The
-work of a step is counted by torch.utils.flop_counter, forward and backward.
+memory; methods that start above the input get random activations at their cut, as from an activation cache.
+The peak is what a large product reaches on the device, unless --peak-tflops gives the vendor's figure. The
+operations of a step, forward and backward, are counted by torch.utils.flop_counter.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def inputs_at(model: DualEncoder, modality: str, batch: int) -> tuple[Tensor, Te
 def measure(
     settings: Settings, method: str, everywhere: bool, arguments: argparse.Namespace
 ) -> dict[str, float]:
-    """Samples a second, peak memory in bytes and operations a sample of the training step."""
+    """Samples/s, peak memory in bytes and operations per second of the training step."""
     device = torch.device(arguments.device)
     model = model_of(settings, method, everywhere, device).train()
     criterion = make_loss(settings.train.loss).to(device)
@@ -103,13 +103,13 @@ def measure(
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done its work."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def peak_flops(device: torch.device) -> float:
-    """Operations a second of a large bf16 product, the best of several."""
+    """Operations per second of a large bf16 matrix product, the best of several."""
     width = 8192 if device.type == "cuda" else 1024
     a, b = (torch.randn(width, width, device=device).bfloat16() for _ in range(2))
     best = 0.0

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-EPOCHS = 1000  # What the schedule is told; nobody runs so many.
+EPOCHS = 1000  # For the schedule only: the worker is stopped long before.
 
 
 def train(job, turns):

@@ -1,4 +1,4 @@
-"""This project's training loop, as the benchmarks run it: the one file here that knows how it is called."""
+"""This project's training loop, as the benchmarks run it: the only file here that calls it."""
 
 import time
 from collections.abc import Callable
@@ -22,15 +22,15 @@ from crossmodal_peft.training.contrastive import make_loss
 from crossmodal_peft.training.optimizer import make_optimizer, trained_parameters
 from crossmodal_peft.training.trained import open_data
 
-EPOCHS = 1000  # What the training is told; nobody runs so many.
+EPOCHS = 1000  # For the schedule only: training is stopped long before.
 
 
 class Enough(Exception):
-    """Ends a training between two epochs."""
+    """Stops training between two epochs."""
 
 
 def ensure_arrays(cell: Cell, layout: Layout) -> None:
-    """Prepare the cell's datasets and compute the activations that it trains on, where they are missing."""
+    """Prepare the cell's datasets and compute the activations that it trains on, if missing."""
     for dataset, arrays in layout.arrays(cell).items():
         data, folders = cell.data[dataset], layout.folders(cell.data[dataset].encoders)
         if not layout.manifest(dataset).exists():
@@ -43,7 +43,7 @@ def ensure_arrays(cell: Cell, layout: Layout) -> None:
 
 
 class Loop:
-    """The training of a cell, beside the floors under it. `items`: keep only these of the training split."""
+    """The training of a cell, and the bare loop to compare it with. `items`: the training items to keep."""
 
     def __init__(self, cell: Cell, layout: Layout, items: list[str] | None = None):
         torch.set_num_threads(cell.train.threads)
@@ -61,12 +61,12 @@ class Loop:
 
     @property
     def items(self) -> int:
-        """Items that one epoch trains on."""
+        """Number of items that one epoch trains on."""
         size = self.cell.train.batch_size
         return sum(part.steps(size) * min(size, len(part)) for part in self.examples.values())
 
     def run(self, between: Callable[[], None]) -> None:
-        """The real loop. `between` takes the place of the validation after every epoch; Enough ends it."""
+        """Run the real loop. `between` replaces validation after every epoch; raising Enough stops it."""
         embed, recall = training.embed_split, training.mean_recall
         training.embed_split, training.mean_recall = lambda *_: between(), lambda _: 0.0
         try:
@@ -78,7 +78,7 @@ class Loop:
             training.embed_split, training.mean_recall = embed, recall
 
     def epochs(self, count: int) -> float:
-        """Wall seconds of so many epochs of the real loop, after a first one that is not timed."""
+        """Wall seconds of `count` epochs of the real loop, after a first one that is not timed."""
         moments: list[float] = []
 
         def between() -> None:
@@ -90,7 +90,7 @@ class Loop:
         return moments[-1] - moments[2]
 
     def batch(self, dataset: str, items: np.ndarray) -> tuple[dict, Tensor]:
-        """Items in memory, each with its first representations: inputs by modality, and labels."""
+        """Items in memory, each with its first row of every modality: inputs by modality, and labels."""
         part = self.examples[dataset]
         inputs = {
             modality: part.activations[modality].batch(rows.rows[rows.starts[items]])

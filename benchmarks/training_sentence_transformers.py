@@ -38,7 +38,7 @@ def train(job, turns):
         ]
     )
     loss = MultipleNegativesRankingLoss(model)
-    if job["like_for_like"]:  # Symmetric as CLIP's; the scale is no parameter in this loss.
+    if job["like_for_like"]:  # Symmetric like CLIP's; this loss does not train the scale.
         loss = MultipleNegativesRankingLoss(
             model,
             scale=float(torch.tensor(job["logit_scale"]).exp()),

@@ -1,7 +1,7 @@
-"""The training loop of transformers on the pair of encoders, pictures and captions of a job.
+"""The training loop of transformers on the encoders, images and captions of a job.
 
-Every tool's loop is written from its own documentation. A job (see training_data.py) says what all have in
-common; where `like_for_like` is false, precision, padding, attention kernel, dropout and objective are the
+Every tool's loop follows its own documentation. A job (see training_data.py) holds what all have in common;
+where `like_for_like` is false, precision, padding, attention implementation, dropout and objective are the
 tool's defaults. A tool calls `turns.begin(bare)` before every epoch and `turns.end(items)` after it.
 """
 
@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-EPOCHS = 1000  # Nobody runs so many: the worker is stopped.
+EPOCHS = 1000  # For the schedule only: the worker is stopped long before.
 
 
 def vision_text_dual_encoder(job, turns):
@@ -58,7 +58,7 @@ def vision_text_dual_encoder(job, turns):
 
 
 def trainer_on_tensors(job, turns):
-    """The same Trainer where all that its data path does each epoch was done once before: its best case."""
+    """The same Trainer on data prepared once instead of in every epoch: its best case."""
     from transformers import Trainer, TrainingArguments
 
     model, prepared = dual_encoder(job), torch.load(job["tensors"], mmap=False)
@@ -87,7 +87,7 @@ def trainer_on_tensors(job, turns):
 
 
 def dual_encoder(job):
-    """VisionTextDualEncoderModel of the two encoders; like for like, with mean-pooled text."""
+    """VisionTextDualEncoderModel of the two encoders, with mean-pooled text if like for like."""
     from transformers import AutoConfig, AutoModel, BertModel, VisionTextDualEncoderModel
 
     class MeanPooledBert(BertModel):
@@ -117,7 +117,7 @@ def dual_encoder(job):
 
 
 def training_arguments(job):
-    """What both trainers get; like for like also this project's optimiser and schedule."""
+    """Arguments of both trainers; like for like, they include this project's optimiser and schedule."""
     common = {
         "output_dir": str(Path(job["folder"]) / "trainer"),
         "per_device_train_batch_size": job["batch_size"],
@@ -140,7 +140,7 @@ def training_arguments(job):
 
 
 def run_trainer(trainer, first, job, turns):
-    """Train in turns. `first()` are the inputs of the bare forward and backward: the first items."""
+    """Train in turns. `first()` gives the inputs of the bare forward and backward pass: the first items."""
     from transformers import TrainerCallback
 
     class InTurns(TrainerCallback):
@@ -164,7 +164,7 @@ def run_trainer(trainer, first, job, turns):
 
 
 def add_lora(encoder, job):
-    """LoRA on query and value of every layer, by peft through transformers; all else in it is frozen."""
+    """Add LoRA to query and value of every layer, by peft through transformers; all else is frozen."""
     from peft import LoraConfig
 
     encoder.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""One tool's training in a process of its own, an epoch whenever `training.py` asks for one.
+"""Trains with one tool in its own process, one epoch whenever `training.py` asks for it.
 
 Usage: python training_worker.py TOOL JOB.json
 
@@ -6,7 +6,7 @@ Reads commands from standard input, a line each, and answers each with a line of
 
 - `epoch`: train one epoch → its seconds and items;
 - `bare`: forward and backward on a batch in memory, nothing else → seconds, items and loss;
-- `stop`: → peak memory of the process in MB; then it ends.
+- `stop`: → peak memory of the process in MB; then it exits.
 """
 
 import json
@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 
 BARE_STEPS = 2
-# Each is imported in the environment that has it.
+# Each is imported only in the environment that has it.
 TOOLS = {
     "crossmodal-peft": ("training_ours", "train"),
     "run_clip": ("training_trainer", "vision_text_dual_encoder"),
@@ -30,17 +30,17 @@ TOOLS = {
 
 
 class Turns:
-    """What a tool's loop calls around each of its epochs."""
+    """Called by a tool's loop around each of its epochs."""
 
     def __init__(self, batch_size: int):
         self.batch_size = batch_size
         self.began: float | None = None  # The epoch under way.
-        # Libraries print to standard output: answers get its descriptor, everything else goes to messages.
+        # Libraries print to standard output: answers take over its descriptor, all else goes to stderr.
         self.answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
 
     def begin(self, bare: Callable[[], float]) -> None:
-        """Wait until an epoch is asked for. `bare` does one forward and backward and returns the loss."""
+        """Wait until an epoch is requested. `bare` runs one forward and backward pass; returns the loss."""
         while True:
             command = sys.stdin.readline().strip()
             if command == "epoch":
@@ -56,7 +56,7 @@ class Turns:
                 os._exit(0)
 
     def end(self, items: int) -> None:
-        """Report the epoch that was begun."""
+        """Report the epoch that has just ended."""
         assert self.began is not None
         self._answer(time.perf_counter() - self.began, items, None)
 

@@ -51,7 +51,7 @@ def save_gradients(folder: Path) -> None:
 
 
 def die(how: str) -> None:
-    """Process 1 ends in the middle of the work; the other waits for its embeddings."""
+    """Rank 1 dies halfway; rank 0 waits for its embeddings."""
     if os.environ["RANK"] == "1":
         if how == "killed":
             os.kill(os.getpid(), signal.SIGKILL)

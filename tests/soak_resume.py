@@ -1,4 +1,4 @@
-"""Kill trainings at random moments, go on, and compare with one that ran through.
+"""Kill trainings at random moments, resume them, and compare with an uninterrupted one.
 
 python tests/soak_resume.py --kills 200 [--method full] [--seed 0]
 """
@@ -20,7 +20,7 @@ from crossmodal_peft.training import loop  # noqa: F401 (children find it import
 
 
 def soak(root: Path, kills: int, method: str, seed: int) -> dict[str, int]:
-    """Raises AssertionError at the first difference; returns how often what happened."""
+    """Returns counts of what happened; raises AssertionError at the first difference."""
     rng, cell = random.Random(seed), make_cell(method)
     whole, broken = root / "whole", root / "broken"
     for folder in (whole, broken):
@@ -35,16 +35,16 @@ def soak(root: Path, kills: int, method: str, seed: int) -> dict[str, int]:
         assert results(Layout.of(paths_in(broken)), cell) == expected, (broken / "log").read_text()
         assert not Layout.of(paths_in(broken)).training_state(cell.name).exists()
     log = (broken / "log").read_text()
-    assert "kept as" not in log, log
-    return {**counts, "went on": log.count("going on")}
+    assert "moved to" not in log, log
+    return {**counts, "resumed": log.count("resuming")}
 
 
 def one_training(root: Path, cell, rng: random.Random, longest: float, counts: Counter[str]) -> str:
-    """Train a cell to its end, killing it at random moments on the way; all of them are equally likely."""
+    """Train a cell to its end, killing it on the way at moments drawn uniformly."""
     while True:
         child = fork(command(root, cell), root / "log")
         time.sleep(rng.uniform(0, longest))
-        os.kill(child, signal.SIGKILL)  # A child that ended before waits for us: nothing else has its id.
+        os.kill(child, signal.SIGKILL)  # A finished child keeps its id until waited for.
         code = ended(child)
         if code == 0:
             return "finished"

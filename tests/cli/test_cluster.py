@@ -205,7 +205,7 @@ def test_a_cancelled_training_is_submitted_again(told):
 
 def test_a_training_whose_node_was_lost_resumes_after_its_last_finished_epoch(told):
     assert told["lost"] == "PENDING"
-    assert f"going on in epoch {told['epoch']} " in told["resumed"]
+    assert f"resuming in epoch {told['epoch']} " in told["resumed"]
 
 
 def test_a_preempted_training_finishes_in_the_same_job(told):

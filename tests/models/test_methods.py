@@ -31,7 +31,7 @@ TEXT = [(name, encoder) for name in METHODS for encoder in ("bert", "roberta")]
 
 # Which method cannot act on which family, and why.
 EXCEPTIONS = {
-    (name, "clap"): "a Swin transformer's tokens fill a grid, which its windows divide"
+    (name, "clap"): "a Swin transformer's tokens fill a grid that its windows divide"
     for name in ("prompt-deep", "prompt-shallow")
 }
 EVERYWHERE += [(name, "clap") for name in METHODS if (name, "clap") not in EXCEPTIONS]
@@ -241,17 +241,17 @@ def test_reading_settings_loads_no_torch():
 @pytest.mark.parametrize(
     ("block", "complaint"),
     [
-        ({"peft_type": "LORAX"}, r"peft_type: 'LORAX' is no type of peft .* LORA"),
-        ({"peft_type": "PREFIX_TUNING"}, "is no type of peft that acts on modules"),
+        ({"peft_type": "LORAX"}, r"peft_type: 'LORAX' is not a PEFT type .* LORA"),
+        ({"peft_type": "PREFIX_TUNING"}, "is not a PEFT type that adapts encoder modules"),
         ({"peft_type": "POLY"}, "POLY needs task ids"),
         (
             {"peft_type": "LORA", "options": {"rr": 8}},
             r"options\.rr: LORA has no such option \(did you mean r\?\)",
         ),
         ({"peft_type": "IA3", "options": {"r": 8}}, r"options\.r: IA3 has no such option"),
-        ({"peft_type": "ADALORA", "options": {"total_step": 9}}, r"options\.total_step: follows from"),
-        ({"peft_type": "LORA", "target_modules": ["attention_norm"]}, "LORA acts on linear layers"),
-        ({"peft_type": "LN_TUNING", "target_modules": ["query"]}, "LN_TUNING acts on attention_norm"),
+        ({"peft_type": "ADALORA", "options": {"total_step": 9}}, r"options\.total_step: is derived from"),
+        ({"peft_type": "LORA", "target_modules": ["attention_norm"]}, "LORA adapts linear layers"),
+        ({"peft_type": "LN_TUNING", "target_modules": ["query"]}, "LN_TUNING adapts attention_norm"),
     ],
 )
 def test_what_peft_cannot_do_is_said_when_the_settings_are_read(block, complaint):

@@ -76,7 +76,7 @@ def test_a_pair_that_no_dataset_has_is_emergent(pictures_and_clips):
     assert list(found["audio->image"].queries["query"]) == [20, 21]
 
 
-def test_pairs_are_judged_within_their_dataset(pictures_and_clips, three):
+def test_pairs_are_evaluated_within_their_dataset(pictures_and_clips, three):
     alone = evaluate({"pictures": {m: three[m] for m in ("text", "image")}}, KS)
     together = evaluate(pictures_and_clips, KS)
     assert together["image->text"].summary == alone["image->text"].summary
@@ -94,7 +94,7 @@ def test_a_pair_that_two_datasets_have_is_named_after_each(three):
     }  # fmt: skip
 
 
-def test_a_caption_is_searched_once_and_a_picture_as_often_as_it_is_there():
+def test_a_gallery_has_every_caption_once_and_every_picture():
     manifest = pd.DataFrame(
         {
             "split": "test",
@@ -107,7 +107,7 @@ def test_a_caption_is_searched_once_and_a_picture_as_often_as_it_is_there():
     assert list(gallery_rows(manifest, "test", "image").index) == [2, 3]
 
 
-def test_saved_galleries_come_back(three, tmp_path):
+def test_saved_galleries_are_loaded_unchanged(three, tmp_path):
     save_embeddings(tmp_path / "embeddings.safetensors", {"test": {"d": three}})
     loaded = load_embeddings(tmp_path / "embeddings.safetensors", "test")["d"]
     assert all(torch.equal(loaded[m].embeddings, three[m].embeddings) for m in three)
@@ -129,20 +129,20 @@ def cells(gain: float, methods=("weak", "strong")) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True).assign(dataset="d", direction="text->image")
 
 
-def test_a_large_difference_is_certain_and_none_is_not():
+def test_a_large_difference_is_significant_and_none_is_not():
     large = compare_methods(cells(0.3), ["hit@1"]).iloc[0]
     assert large.difference == pytest.approx(-0.3, abs=0.05)
     assert large.p_holm < 0.001
     assert compare_methods(cells(0.0), ["hit@1"]).iloc[0].p_holm > 0.05
 
 
-def test_intervals_of_methods_hold_their_means():
+def test_intervals_of_methods_contain_their_means():
     table = method_intervals(cells(0.3), ["hit@1"])
     assert list(table.method) == ["weak", "strong"]
     assert ((table.low < table.value) & (table.value < table.high)).all()
 
 
-def test_seeds_with_other_queries_are_refused():
+def test_seeds_with_different_queries_are_refused():
     frame = cells(0.1)
     with pytest.raises(ValueError, match="different queries"):
         compare_methods(frame.drop(index=0), ["hit@1"])
@@ -154,7 +154,7 @@ def test_cells_are_compared_with_the_first(three):
     assert table.loc[table.cell == "b", "difference"].eq(0).all()
     assert table.loc[table.cell == "a", "difference"].isna().all()
     other = evaluate({"d": {**three, "text": gallery([[1, 0], [0, 1]], [0, 1], first=50)}}, KS)
-    with pytest.raises(ValueError, match="b: has other queries"):
+    with pytest.raises(ValueError, match="b: has different queries"):
         compare_cells({"a": directions, "b": other})
 
 

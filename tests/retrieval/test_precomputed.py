@@ -1,4 +1,4 @@
-"""Claims about embeddings that were made elsewhere."""
+"""Claims about precomputed embeddings."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ KS = (1, 5, 10)
 
 @pytest.fixture
 def files(tmp_path):
-    """Three queries and two items in files, with ids and what is relevant, by row and by id."""
+    """Three queries and two items in files, with ids, and relevant pairs by row and by id."""
     np.save(tmp_path / "q.npy", np.array([[1, 0.1], [0.2, 1], [0, 1]]))
     np.save(tmp_path / "g.npy", np.array([[1, 0], [0, 1]], dtype=np.float32))
     (tmp_path / "q.txt").write_text("cat-1\ncat 2\n0\n")
@@ -24,7 +24,7 @@ def files(tmp_path):
     return tmp_path
 
 
-def test_rows_and_ids_say_the_same(files):
+def test_rows_and_ids_give_the_same_result(files):
     ours, theirs = read_sides(files / "q.npy", files / "g.npy")
     by_row = evaluate_direction(ours, theirs, read_relevance(files / "rows.csv", ours, theirs), KS)
     named = read_sides(files / "q.npy", files / "g.npy", files / "q.txt", files / "g.txt")
@@ -56,7 +56,7 @@ def test_the_command_prints_a_table_and_writes_it(files):
         ("1", "item  is not among the 2"),
     ],
 )
-def test_a_relevant_pair_that_is_not_there_is_named_with_its_line(files, line, fault):
+def test_an_unknown_relevant_pair_is_named_with_its_line(files, line, fault):
     (files / "rows.csv").write_text(f"query,item\n0,0\n{line}\n")
     with pytest.raises(ValueError, match=f"rows.csv, line 3: {fault}"):
         read_relevance(files / "rows.csv", *read_sides(files / "q.npy", files / "g.npy"))
@@ -66,11 +66,11 @@ def test_a_relevant_pair_that_is_not_there_is_named_with_its_line(files, line, f
     ("ids", "fault"),
     [
         ("a\nb\n", "q.txt: 2 ids, but .*q.npy has 3 rows"),
-        ("a\nb\na\n", "q.txt, line 3: the id 'a' stands there already"),
+        ("a\nb\na\n", "q.txt, line 3: the id 'a' is used above already"),
         ("a\n\nb\n", "q.txt, line 2: the id is empty"),
     ],
 )
-def test_ids_that_do_not_fit_are_named(files, ids, fault):
+def test_unusable_ids_are_named(files, ids, fault):
     (files / "q.txt").write_text(ids)
     with pytest.raises(ValueError, match=fault):
         read_embeddings(files / "q.npy", files / "q.txt")
@@ -96,10 +96,10 @@ def test_embeddings_that_cannot_be_scored_are_named(files, array, fault):
         read_sides(files / "q.npy", files / "g.npy")
 
 
-def test_files_of_another_kind_are_named(files):
+def test_files_of_another_format_are_named(files):
     sides = read_sides(files / "q.npy", files / "g.npy")
     for text, fault in (
-        ("", "no CSV with the columns"),
+        ("", "not a CSV with the columns"),
         ("query,item\n", "no relevant pairs"),
         ("a\n1\n", "found a"),
     ):

@@ -1,4 +1,4 @@
-"""Activations below the lowest trained layer are computed once, and the training above is the same."""
+"""Training on cached activations of the frozen layers gives what training on the inputs gives."""
 
 import shutil
 from collections import namedtuple
@@ -24,8 +24,8 @@ METHODS = ["lora", "frozen"]
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """A prepared dataset with the activations of all trunks that the tests train on."""
-    layout = Layout.of(paths_in(tmp_path_factory.mktemp("trunk")))
+    """A prepared dataset with all activation caches that the tests train on."""
+    layout = Layout.of(paths_in(tmp_path_factory.mktemp("cache")))
     make_inputs(layout)
     for name in METHODS:
         for precision in ("fp16", "fp32"):
@@ -36,7 +36,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
 
 def upper(name: str, activation_cache: str) -> Cell:
-    """A cell that trains nothing below the last layer."""
+    """A cell that trains the last layer only, and nothing below."""
     return make_cell(name, layers={"last": 1}, activation_cache=activation_cache, epochs=2)
 
 
@@ -58,18 +58,18 @@ def losses(layout: Layout, cell: Cell) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_single_precision_trunk_gives_exactly_the_losses_of_none(name, layout):
+def test_an_fp32_cache_gives_exactly_the_losses_without_a_cache(name, layout):
     assert np.array_equal(losses(layout, upper(name, "fp32")), losses(layout, upper(name, "off")))
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_half_precision_trunk_gives_the_losses_of_none_within_its_rounding(name, layout):
-    kept, off = losses(layout, upper(name, "fp16")), losses(layout, upper(name, "off"))
-    assert kept[:, 0] == pytest.approx(off[:, 0], rel=2**-10)
-    assert name == "frozen" or not np.array_equal(kept[:, 0], off[:, 0])
+def test_an_fp16_cache_gives_the_losses_without_a_cache_up_to_rounding(name, layout):
+    cached, off = losses(layout, upper(name, "fp16")), losses(layout, upper(name, "off"))
+    assert cached[:, 0] == pytest.approx(off[:, 0], rel=2**-10)
+    assert name == "frozen" or not np.array_equal(cached[:, 0], off[:, 0])
 
 
-def test_a_trunk_that_does_not_fit_on_the_disk_is_refused_before_it_is_written(layout, tmp_path, monkeypatch):
+def test_a_cache_that_does_not_fit_on_the_disk_is_refused_before_writing(layout, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(2000, 1000, 1000))
     manifest = pd.DataFrame({"modality": "image", "row": range(60), "length": -1})

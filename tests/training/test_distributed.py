@@ -1,4 +1,4 @@
-"""Claims about cells in several processes: two on this processor, with gloo."""
+"""Claims about cells trained in several processes: two on this CPU, with gloo."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ WORKER = [sys.executable, str(Path(__file__).parents[1] / "distributed_worker.py
 
 @pytest.fixture(scope="module")
 def gradients(tmp_path_factory):
-    """Loss and gradients of every case, by process."""
+    """Loss and gradients of every case, by rank."""
     folder = tmp_path_factory.mktemp("gradients")
     distributed.launch([*WORKER, "gradients", str(folder)], 2)
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
@@ -39,7 +39,7 @@ def test_two_processes_have_the_loss_and_gradients_of_one_with_the_whole_batch(c
             torch.testing.assert_close(found[key], gradient, atol=1e-6, rtol=1e-6)
 
 
-def test_both_processes_have_the_same_gradients_to_the_bit(gradients):
+def test_both_processes_have_bit_identical_gradients(gradients):
     for (_, first), (_, second) in zip(*gradients, strict=True):
         assert all(torch.equal(first[key], second[key]) for key in first)
 
@@ -47,7 +47,7 @@ def test_both_processes_have_the_same_gradients_to_the_bit(gradients):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("killed", r"process 1 of 2 was ended by SIGKILL \(out of memory\?\); the others were stopped"),
+        ("killed", r"process 1 of 2 was killed by SIGKILL \(out of memory\?\); the others were stopped"),
         ("error", r"process \d of 2 failed with exit code 1: .*; the others were stopped"),
     ],
 )
@@ -55,7 +55,7 @@ def test_a_dying_process_is_named_and_the_other_does_not_wait(how, message, capf
     began, handler = time.monotonic(), signal.getsignal(signal.SIGTERM)
     with pytest.raises(RuntimeError, match=message):
         distributed.launch([*WORKER, "die", how], 2)
-    assert time.monotonic() - began < 120  # Most of it imports; gloo by itself would wait 10 minutes.
+    assert time.monotonic() - began < 120  # Mostly for imports; gloo by itself would wait 10 minutes.
     assert signal.getsignal(signal.SIGTERM) == handler
     if how == "error":
         assert "the disk is full" in capfd.readouterr().err
@@ -74,9 +74,9 @@ def test_shares_cover_the_batch_and_differ_by_one_at_most(monkeypatch):
         distributed.share(2)
 
 
-def test_another_number_of_processes_than_the_settings_say_is_refused(monkeypatch):
+def test_a_number_of_processes_that_differs_from_the_settings_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(ValueError, match=r"train\.processes: 2, but 3 started"), distributed.group(2):
+    with pytest.raises(ValueError, match=r"train\.processes: 2, but 3 were started"), distributed.group(2):
         pass
 
 
@@ -92,7 +92,7 @@ def cell(processes: int):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """What a tiny cell leaves that two processes trained."""
+    """The results of a tiny cell trained by two processes."""
     root = tmp_path_factory.mktemp("pair")
     layout, process = trained(root, 2)
     assert ended(process) == 0, (root / "log").read_text()
@@ -103,11 +103,11 @@ def test_two_processes_train_as_one(pair, tmp_path):
     layout, process = trained(tmp_path, 1)
     assert ended(process) == 0, (tmp_path / "log").read_text()
     alone, both = load(results(layout, cell(1))["weights"]), load(pair["weights"])
-    # A hundred steps magnify the rounding of sums in another order.
+    # A hundred steps amplify the rounding differences of sums in another order.
     torch.testing.assert_close(both, alone, atol=1e-4, rtol=1e-3)
 
 
-def test_two_processes_that_are_asked_to_stop_go_on_to_the_same_bits(pair, tmp_path):
+def test_two_processes_that_are_asked_to_stop_resume_bit_exactly(pair, tmp_path):
     layout, process = trained(tmp_path, 2)
     while not (layout.training_state(cell(2).name) / "state.json").exists():
         assert os.waitpid(process, os.WNOHANG) == (0, 0), (tmp_path / "log").read_text()
@@ -116,5 +116,5 @@ def test_two_processes_that_are_asked_to_stop_go_on_to_the_same_bits(pair, tmp_p
     assert ended(process) == 75, (tmp_path / "log").read_text()
     assert ended(fork(command(tmp_path, cell(2)), tmp_path / "log")) == 0
     log = (tmp_path / "log").read_text()
-    assert log.count("going on") == 1, log  # Process 0 speaks for both.
+    assert log.count("resuming") == 1, log  # Only rank 0 reports.
     assert results(layout, cell(2)) == pair

@@ -1,4 +1,4 @@
-"""Claims about a machine with an NVIDIA GPU: it computes what a CPU computes, and the same bits again."""
+"""Claims about NVIDIA GPUs: they compute what a CPU computes, and the same bits on every run."""
 
 import os
 
@@ -31,7 +31,7 @@ PROBLEMS = {
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_encoders_give_the_tokens_of_a_cpu(encoder):
+def test_encoders_give_the_output_of_a_cpu(encoder):
     inputs, on_cpu = inputs_of(encoder), encoder_of(encoder, "sdpa")
     expected = on_cpu(*inputs, start="input")
     on_gpu = encoder_of(encoder, "sdpa").cuda()
@@ -53,7 +53,7 @@ def test_gradients_are_those_of_a_cpu(name, trio):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_goes_on_from_a_written_state_with_the_same_bits(name, inputs, tmp_path):
+def test_every_method_resumes_from_a_written_state_bit_exactly(name, inputs, tmp_path):
     cell, ends = make_cell(name, activation_cache="off", epochs=3), []
     for until in (12, 7):
         torch.manual_seed(1)
@@ -67,7 +67,7 @@ def test_every_method_goes_on_from_a_written_state_with_the_same_bits(name, inpu
 
 @pytest.mark.parametrize("kind", ["fp16", "fp32"])
 @pytest.mark.parametrize("modality", ["text", "image"])
-def test_a_trunk_is_that_of_a_cpu(modality, kind, inputs, tmp_path):
+def test_cached_activations_are_those_of_a_cpu(modality, kind, inputs, tmp_path):
     layout = Layout.of(paths_in(inputs))
     manifest, arrays = read_manifest(layout.manifest("tiny")), []
     for device in ("cpu", "cuda"):
@@ -94,7 +94,7 @@ def test_ranks_and_nearest_items_are_exactly_those_of_a_cpu(problem):
     np.testing.assert_array_equal(there.scores, best.scores)
 
 
-def test_memory_that_does_not_suffice_says_what_to_set():
+def test_running_out_of_memory_says_what_to_set():
     explained = pytest.raises(RuntimeError, match=r"train.batch_size \d+, train.micro_batch_size .*; set")
     with explained, hardware.explaining_memory(make_cell("full").train):
         torch.empty(2**46, device="cuda")

@@ -99,7 +99,7 @@ def test_a_state_with_a_flipped_bit_or_a_missing_part_is_set_aside(written, part
     harm(written.folder / part)
     state, trouble = StateFolder(written.folder, written.fingerprint).read()
     assert state is None
-    assert "starts anew" in trouble and (part in trouble or part == STATE)
+    assert "starts from scratch" in trouble and (part in trouble or part == STATE)
     assert not written.folder.exists()
     assert Path(f"{written.folder}.aside-1").exists()
 
@@ -108,7 +108,7 @@ def test_a_kill_within_the_first_state_leaves_nothing_to_set_aside(written, half
     (written.folder / STATE).unlink()  # It is written last.
     again = StateFolder(written.folder, written.fingerprint)
     state, said = again.read()
-    assert state is None and "ended before its first state was whole" in said
+    assert state is None and "killed before its first state was complete" in said
     again.write(half_done)
     assert equal(StateFolder(written.folder, written.fingerprint).read()[0], half_done)
     assert not Path(f"{written.folder}.aside-1").exists()
@@ -117,7 +117,7 @@ def test_a_kill_within_the_first_state_leaves_nothing_to_set_aside(written, half
 def test_a_state_of_other_settings_is_set_aside(written):
     state, trouble = StateFolder(written.folder, {"settings": 3, "inputs": 2}).read()
     assert state is None
-    assert "made with other settings;" in trouble
+    assert "written with different settings;" in trouble
 
 
 def test_a_state_that_finds_no_room_leaves_the_one_before(written, half_done):
@@ -147,7 +147,7 @@ def test_a_state_whose_weights_are_no_numbers_is_not_written(inputs):
 def test_two_processes_cannot_train_one_cell(tmp_path):
     with (
         claimed(tmp_path / "cell"),
-        pytest.raises(RuntimeError, match=f"process {os.getpid()} on .* trains this cell"),
+        pytest.raises(RuntimeError, match=f"process {os.getpid()} on .* is already training this cell"),
         claimed(tmp_path / "cell"),
     ):
         pass
@@ -219,7 +219,7 @@ def test_requests_to_stop_and_full_disks_end_in_a_word_and_change_no_bit(tmp_pat
     assert "epoch 1/6" in stopped.stdout.readline()
     stopped.send_signal(signal.SIGTERM)
     _, said = stopped.communicate()
-    assert stopped.returncode == 75 and "run it again to go on in epoch" in said
+    assert stopped.returncode == 75 and "run it again to resume in epoch" in said
     assert (layout.training_state(cell.name) / STATE).exists()
     assert not (layout.checkpoint(cell.name) / "cell.json").exists()
     assert "validation_recall" in (layout.run(cell.name) / "history.csv").read_text()
@@ -230,7 +230,7 @@ def test_requests_to_stop_and_full_disks_end_in_a_word_and_change_no_bit(tmp_pat
     assert full.returncode == DATA and "free some space and run again" in full.stderr.splitlines()[-1]
     assert "Traceback" not in full.stderr
     again = trained_by(arguments)
-    assert again.returncode == 0 and "going on in epoch" in again.stdout
+    assert again.returncode == 0 and "resuming in epoch" in again.stdout
     assert results(layout, cell) == through
 
 
@@ -243,6 +243,6 @@ def test_results_that_could_not_be_written_need_no_second_training(tmp_path, thr
     layout.checkpoints.unlink()
     again = trained_by(command(tmp_path, cell, "{}"))
     assert again.returncode == 0, again.stderr
-    assert "going on in epoch 7 after 0 steps" in again.stdout
+    assert "resuming in epoch 7 after 0 steps" in again.stdout
     assert "loss" not in again.stdout
     assert results(layout, cell) == through

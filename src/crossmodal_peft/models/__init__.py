@@ -1,1 +1,1 @@
-"""Pretrained encoders, the methods that adapt them, projections into one space, checkpoints."""
+"""Pretrained encoders, the methods that adapt them, projections into a joint space, checkpoints."""

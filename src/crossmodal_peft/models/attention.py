@@ -1,4 +1,4 @@
-"""The one attention that all encoders use, so that a learned prefix works in every family alike."""
+"""The attention implementations that all encoders share, so that a learned prefix works in every family."""
 
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ Kernel = Literal["eager", "sdpa"]
 
 
 def use_kernel(model: Any, kernel: Kernel) -> None:
-    """Let every attention of a transformers model run through `attend_eager` or `attend_sdpa`."""
+    """Make every attention module of a transformers model use `attend_eager` or `attend_sdpa`."""
     model.set_attn_implementation(f"crossmodal_{kernel}")
 
 
@@ -23,10 +23,10 @@ def attend_eager(
     attention_mask: Tensor | None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """softmax(Q·Kᵀ·scaling)·V as plain products. Q, K, V: (batch, heads, tokens, head width).
+    """softmax(Q·Kᵀ·scaling)·V as plain matrix products. Q, K, V: (batch, heads, tokens, head width).
 
-    `attention_mask` is boolean (batch, 1, 1, tokens), true where a key may be attended to, or floats that are
-    added to the scores (batch, heads, tokens, tokens). Returns (batch, tokens, heads, head width), as
+    `attention_mask` is boolean (batch, 1, 1, tokens), true where a key may be attended to, or a float bias
+    (batch, heads, tokens, tokens) added to the scores. Returns (batch, tokens, heads, head width), as
     transformers expects.
     """
     key, value, mask = prepend_prefix(module, key, value, attention_mask)
@@ -48,7 +48,7 @@ def attend_sdpa(
     attention_mask: Tensor | None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """The same through torch's fused kernel."""
+    """The same, through torch's fused `scaled_dot_product_attention`."""
     key, value, mask = prepend_prefix(module, key, value, attention_mask)
     dropout = options.get("dropout", 0.0) if module.training else 0.0
     output = F.scaled_dot_product_attention(query, key, value, mask, dropout, scale=options.get("scaling"))
@@ -58,10 +58,10 @@ def attend_sdpa(
 def prepend_prefix(
     module: Any, key: Tensor, value: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Put the module's learned keys and values, if it has any, before the sequence's own.
+    """Prepend the module's learned keys and values, if it has any, to those of the sequence.
 
-    `module.prefix()` gives both, each (virtual tokens, width). The mask grows by as many true entries, or by
-    zeros where it is added: every token attends to the prefix, whatever is padding.
+    `module.prefix()` returns both, each (virtual tokens, width). The mask is extended by true entries, or by
+    zeros if it is additive: every token attends to the prefix, regardless of padding.
     """
     if not hasattr(module, "prefix"):
         return key, value, mask

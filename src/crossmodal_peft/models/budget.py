@@ -1,4 +1,4 @@
-"""From a budget of trainable parameters to the size of a method."""
+"""The size of a method (rank, bottleneck width, …) that a budget of trainable parameters allows."""
 
 import json
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from crossmodal_peft.config.settings import EncoderSettings
 from crossmodal_peft.models.dual_encoder import build_model, count_parameters
 from crossmodal_peft.models.encoder import Encoder, build_encoder
 
-LIMIT = 2**16  # No size is tried above.
+LIMIT = 2**16  # Larger sizes are not tried.
 
 
 def fit_cell(cell: Cell, folders: dict[Modality, Path]) -> Cell:
-    """The cell with the size that its method's budget allows; without a budget, the cell itself.
+    """The cell with its method at the largest size within the budget; without a budget, unchanged.
 
-    `folders` hold the encoders; only their configurations are read. Raises ValueError as `largest_size`.
+    `folders` are the encoders'; only their configurations are read. Raises ValueError as `largest_size` does.
     """
     architectures = {m: json.loads((folder / "config.json").read_text()) for m, folder in folders.items()}
     encoders: dict[Modality, Any] = {
@@ -33,10 +33,10 @@ def fit_cell(cell: Cell, folders: dict[Modality, Path]) -> Cell:
 
 
 def fit(tuning: MethodSettings, encoders: dict[Modality, Any]) -> MethodSettings:
-    """The method at the largest size within its budget, in encoders of the given architectures.
+    """The method at the largest size within its budget, for encoders of the given architectures.
 
-    A share is one of all parameters of all these encoders, also of those that the method leaves alone.
-    Without a budget it is the method itself. Raises ValueError as `largest_size`.
+    A percentage refers to all parameters of all these encoders, including those that the method leaves
+    unchanged. Without a budget, returns the method as it is. Raises ValueError as `largest_size` does.
     """
     if tuning.budget is None:
         return tuning
@@ -45,30 +45,30 @@ def fit(tuning: MethodSettings, encoders: dict[Modality, Any]) -> MethodSettings
     try:
         size = largest_size(budget, lambda size: count(tuning.sized(size), encoders)["method"])
     except ValueError as error:
-        raise ValueError(f"budget {tuning.budget} of a method of kind {tuning.kind}: {error}") from None
+        raise ValueError(f"budget {tuning.budget} for a method of kind {tuning.kind}: {error}") from None
     return tuning.sized(size)
 
 
 def allowed(budget: Budget, pretrained: int) -> int:
-    """The number of parameters that a budget allows for encoders with so many; a share is rounded down."""
+    """The number of parameters that a budget allows; a percentage of `pretrained` is rounded down."""
     if isinstance(budget, int):
         return budget
     return int(pretrained * Decimal(budget.removesuffix("%")) / 100)
 
 
 def largest_size(budget: int, count: Callable[[int], int]) -> int:
-    """The largest size from 1 whose parameters do not exceed the budget, if counts grow with sizes.
+    """The largest size (from 1) whose parameter count is within the budget; counts must grow with the size.
 
-    Raises ValueError that names the nearest reachable counts if the budget is below the smallest or above
-    all sizes.
+    Raises ValueError naming the nearest reachable counts if the budget is too small for size 1, or larger
+    than any size reaches.
     """
     known = lru_cache(None)(count)
     if known(1) > budget:
         raise ValueError(
-            f"allows {budget:,} parameters; the nearest that can be reached are {known(1):,} at size 1 "
+            f"allows {budget:,} parameters; the nearest reachable counts are {known(1):,} at size 1 "
             f"and {known(2):,} at size 2"
         )
-    # Most counts are a straight line in the size, so this guess is exact.
+    # Most counts are linear in the size, so this first guess is usually exact.
     slope = max(1, known(2) - known(1))
     low = max(1, min(LIMIT, 1 + (budget - known(1)) // slope))
     while known(low) > budget:

@@ -1,4 +1,4 @@
-"""A pretrained encoder, cut into input embedding | layers | final norm and pooling."""
+"""A pretrained encoder, split into input embedding | layers | final norm and pooling."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from crossmodal_peft.config import plugins
 from crossmodal_peft.models.attention import Kernel, use_kernel
 from crossmodal_peft.models.pooling import POOLINGS
 
-# Weights that a model does not use (a pooler, a decoder) are no news; missing ones raise below.
+# Weights that a model does not use (a pooler, a decoder) need no warning; missing ones raise an error below.
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
@@ -24,19 +24,19 @@ Memory = tuple[Callable[[], dict[str, Tensor]], Callable[[dict[str, Tensor]], No
 
 
 class Encoder(nn.Module):
-    """One Hugging Face model with its family's way to embed inputs, name modules and run a layer.
+    """One Hugging Face model with its family's functions for embedding inputs and running a layer.
 
     Attributes: `model`, `family` (a module of `encoders/`), `layers`, `layer_names` (in the model), `depth`
-    (layers), `width` (of a token after the last), `output_width` (of the pooled vector); `checkpointing`:
-    whether gradients are computed from the inputs of layers alone, each layer run again in the backward pass.
+    (number of layers), `width` (of a token after the last layer), `output_width` (of the pooled vector);
+    `checkpointing`: whether layers use gradient checkpointing, each recomputed in the backward pass.
     A method's `attach` may fill the others:
 
-    - `prompts`: learned tokens (tokens, width) by layer index, in front of the sequence from this layer on;
-    - `penalties`: functions whose scalars are added to the training loss;
-    - `after_step`: functions of (step, all steps), steps from 1, called after each step of the optimiser;
-    - `memories`: pairs of functions for what a method remembers between steps beside its parameters: one
-      gives it as tensors by name, one takes it back;
-    - `folds`: functions that replace modules of the training by what they computed; called once, by `fold`.
+    - `prompts`: learned tokens (tokens, width) by layer index, prepended to the sequence from that layer on;
+    - `penalties`: functions whose scalar results are added to the training loss;
+    - `after_step`: functions of (step, total steps), steps from 1, called after each optimiser step;
+    - `memories`: pairs of functions for the state that a method keeps between steps besides its parameters:
+      the first returns it as tensors by name, the second restores it;
+    - `folds`: functions that replace training-only modules by what they computed; called once, by `fold`.
     """
 
     def __init__(self, model: Any, family: ModuleType, pooling: str):
@@ -44,7 +44,7 @@ class Encoder(nn.Module):
         self.model = model
         self.family = family
         self.pooling = POOLINGS[pooling]
-        # A tuple and no ModuleList: the layers are the model's, and stand in its state by its own names.
+        # A tuple, not a ModuleList: the layers are already in the model's state dict, under its own names.
         self.layer_names, self.layers = zip(*layers_of(model, family).items(), strict=True)
         self.depth = len(self.layers)
         self.width: int = model.config.hidden_size
@@ -57,17 +57,17 @@ class Encoder(nn.Module):
         self.folds: list[Callable[[], None]] = []
 
     def final_modules(self) -> list[nn.Module]:
-        """What acts on all tokens after the last layer."""
+        """The modules applied to all tokens after the last layer."""
         return [self.model.get_submodule(name) for name in self.family.FINAL]
 
     def names_of(self, roles: list[str], layers: range) -> list[str]:
-        """Module names, inside the model, of the given roles in the given layers."""
+        """Names in the model of the modules with the given roles in the given layers."""
         return [f"{self.layer_names[index]}.{self.family.ROLES[role]}" for index in layers for role in roles]
 
     def modules_of(self, roles: list[str], layers: range) -> list[nn.Module]:
-        """The modules of the given roles in the given layers.
+        """The modules with the given roles in the given layers.
 
-        Raises ValueError that names the role if the layers have no such module.
+        Raises ValueError naming the roles if the layers lack one of them.
         """
         try:
             return [self.model.get_submodule(name) for name in self.names_of(roles, layers)]
@@ -76,7 +76,7 @@ class Encoder(nn.Module):
             raise ValueError(f"{name}: no module for one of the roles {', '.join(roles)}: {error}") from None
 
     def fold(self) -> None:
-        """Leave only what is saved of a method: its `folds` run, once."""
+        """Reduce the method to what is saved of it: run its `folds`, once."""
         while self.folds:
             self.folds.pop()()
 
@@ -89,11 +89,11 @@ class Encoder(nn.Module):
     def forward(
         self, activations: Tensor, lengths: Tensor | None, start: str, stop: str = "pooled"
     ) -> Tensor:
-        """Take activations from cut `start` to cut `stop`.
+        """Run activations from cut `start` to cut `stop`.
 
         `activations` at cut `input` are a batch of prepared arrays; at `embeddings` and `last-N` tokens
         (batch, tokens, width); at `pooled` (batch, output width). `lengths` (batch,) counts the tokens that
-        are no padding; None: all.
+        are not padding; None: all.
         """
         if start == stop:
             return activations
@@ -117,8 +117,8 @@ class Encoder(nn.Module):
         return self.pooling.pool(hidden, mask)
 
     def compile_layers(self, backend: str = "inductor") -> None:
-        """torch.compile every layer by itself: equal layers are compiled once, in a fraction of the time."""
-        # Layers with and without a method's hooks are not equal.
+        """torch.compile each layer separately: identical layers compile once, in a fraction of the time."""
+        # Layers with and without a method's hooks are not identical.
         torch._dynamo.config.skip_nnmodule_hook_guards = False
         for layer in self.layers:
             layer.compile(backend=backend)
@@ -131,7 +131,7 @@ class Encoder(nn.Module):
 
 
 def layers_of(model: Any, family: ModuleType) -> dict[str, nn.Module]:
-    """The transformer layers by their names in the model: those of the family's list, or of its function."""
+    """The transformer layers by their names in the model, from the family's `LAYERS` or `layers` function."""
     if hasattr(family, "layers"):
         named: dict[str, nn.Module] = family.layers(model)
         return named
@@ -142,23 +142,23 @@ def layers_of(model: Any, family: ModuleType) -> dict[str, nn.Module]:
 
 
 def replace_prompt(hidden: Tensor, virtual: int, prompt: Tensor) -> Tensor:
-    """Put a prompt (tokens, width) where the first `virtual` tokens of (batch, tokens, width) are."""
+    """Replace the first `virtual` tokens of (batch, tokens, width) by a prompt (tokens, width)."""
     prompts = prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
     return torch.cat([prompts, hidden[:, virtual:]], dim=1)
 
 
 def key_mask(mask: Tensor | None, virtual: int) -> Tensor | None:
-    """(batch, 1, 1, virtual + tokens), true where a key may be attended to: virtual tokens always may.
+    """(batch, 1, 1, virtual + tokens), true where a key may be attended to, as virtual tokens always may.
 
-    `mask` (batch, tokens) is true for what is no padding; None: nothing is padding.
+    `mask` (batch, tokens) is true for tokens that are not padding; None: there is no padding.
     """
     return None if mask is None else F.pad(mask, (virtual, 0), value=True)[:, None, None, :]
 
 
 def load_encoder(folder: Path, family: str, pooling: str, kernel: Kernel) -> Encoder:
-    """Load a Hugging Face folder, frozen and without dropout, so that activations below a cut are constants.
+    """Load a Hugging Face folder, frozen and without dropout, so that activations at a cut are constant.
 
-    Raises OSError if the folder holds no such model, ValueError if weights are missing.
+    Raises OSError if the folder does not hold such a model, ValueError if weights are missing.
     """
     module = plugins.module("encoders", family)
     model_type = json.loads((folder / "config.json").read_text())["model_type"]

@@ -50,11 +50,11 @@ def as_peft_model(base: Encoder, layers: range, settings: Any, weights: dict[str
 
 
 def merge_checkpoint(checkpoint: Path, encoders: dict[Modality, Path], out: Path) -> None:
-    """Fold a trained cell into plain encoders: `out`/<modality>, and `out`/projections.safetensors.
+    """Merge a trained cell into plain encoders: `out`/<modality>, and `out`/projections.safetensors.
 
-    The folders load in transformers without peft and without this package; tokenisers and the like are
-    copied. Raises ValueError as `open_checkpoint`, or if the method adds what the encoder's class has no
-    place for, as adapters, prefixes and prompts do.
+    The folders load in transformers without peft or this package; tokenisers and other files are copied.
+    Raises ValueError as `open_checkpoint` does, or if the method adds parameters that the encoder's class has
+    no place for, as adapters, prefixes and prompts do.
     """
     file, model = open_checkpoint(checkpoint, encoders)
     merged = dict(zip(file.cell.encoders, map(merge, model.encoders), strict=True))
@@ -74,7 +74,7 @@ def merge_checkpoint(checkpoint: Path, encoders: dict[Modality, Path], out: Path
 
 
 def merge(encoder: Encoder) -> Encoder:
-    """Fold peft's layers into the layers that they act on, in place; what is not peft's stays as it is."""
+    """Merge peft's layers into the layers they wrap, in place; everything else is left unchanged."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for name, module in list(encoder.model.named_modules()):
@@ -87,10 +87,10 @@ def merge(encoder: Encoder) -> Encoder:
 
 
 def weight_changes(model: DualEncoder) -> pd.DataFrame:
-    """How far each adapted weight is from where it was: ‖ΔW‖ / ‖W‖ (Frobenius), for peft's additive methods.
+    """The relative change of each adapted weight, ‖ΔW‖ / ‖W‖ (Frobenius), for peft's additive methods.
 
     Returns columns modality, layer (from 1), module (its name in the layer) and change. Empty for methods
-    that add to no weight, such as prefixes and adapters.
+    that add no ΔW to a weight, such as prefixes and adapters.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 

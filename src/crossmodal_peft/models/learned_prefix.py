@@ -1,4 +1,4 @@
-"""Modules that give an attention its learned keys and values."""
+"""Modules that hold or compute the learned keys and values of prefix tuning."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class LearnedPrefix(nn.Module):
-    """Keys and values of shape (tokens, width) that are parameters themselves."""
+    """Keys and values of shape (tokens, width), stored as parameters."""
 
     def __init__(self, tokens: int, width: int):
         super().__init__()
@@ -21,7 +21,7 @@ class LearnedPrefix(nn.Module):
 
 
 class ReparameterisedPrefix(nn.Module):
-    """Keys and values of shape (tokens, width) that a linear layer reads from the shared hidden tokens."""
+    """Keys and values of shape (tokens, width), computed by a linear layer from the shared hidden tokens."""
 
     def __init__(self, hidden: nn.Module, hidden_width: int, width: int):
         super().__init__()
@@ -50,10 +50,10 @@ class HiddenTokens(nn.Module):
 def reparameterise(
     attentions: Sequence[Any], widths: Sequence[int], tokens: int, width: int, hidden_width: int
 ) -> Callable[[], None]:
-    """Give the attentions prefixes of these widths that one MLP computes (Li & Liang 2021, section 4.3).
+    """Give attention modules prefixes of these widths, computed by one MLP (Li & Liang 2021, section 4.3).
 
-    `width` is that of the learned tokens. Returns the function that replaces them by learned prefixes of the
-    same values, without the MLP.
+    `width` is that of the learned tokens. Returns a function that replaces these prefixes by `LearnedPrefix`
+    modules of the same values, without the MLP.
     """
     hidden = HiddenTokens(tokens, width, hidden_width)
     for attention, own in zip(attentions, widths, strict=True):

@@ -1,4 +1,4 @@
-"""How the tokens of the last layer become one vector."""
+"""Pooling: from the tokens of the last layer to one vector."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def mean(hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean over the tokens that are no padding. (batch, tokens, width) → (batch, width)."""
+    """Mean over the tokens that are not padding. (batch, tokens, width) → (batch, width)."""
     if mask is None:
         return hidden.mean(1)
     weights = mask.to(hidden.dtype)[:, :, None]
@@ -21,18 +21,18 @@ def cls(hidden: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def cls_mean(hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """Class token and mean of the patches, side by side (as DINOv2's linear probes). → (batch, 2 · width)."""
+    """Class token and mean patch, concatenated (as in DINOv2's linear probes). → (batch, 2 · width)."""
     return torch.cat([hidden[:, 0], hidden[:, 1:].mean(1)], dim=-1)
 
 
 def cls_distillation(hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of class and distillation token (as AST)."""
+    """Mean of the class and distillation tokens (as in AST)."""
     return hidden[:, :2].mean(1)
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """`widths`: how many token widths the pooled vector has."""
+    """`widths`: the width of the pooled vector, in token widths."""
 
     pool: Callable[[Tensor, Tensor | None], Tensor]
     widths: int = 1

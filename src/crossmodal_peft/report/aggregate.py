@@ -1,7 +1,7 @@
 """Gather the records of all cells into csv files, which tables and plots read.
 
-Rows stand in the order in which the methods and datasets first appear among the records, so every table and
-plot shows them in the order of the settings without knowing the settings.
+Rows are in the order in which methods and datasets first appear among the records, so every table and plot
+follows the order of the settings without reading them.
 """
 
 import json
@@ -19,7 +19,7 @@ Record = Mapping[str, Any]
 CELL = ["dataset", "method", "seed"]
 DIRECTIONS = ("text->audio", "audio->text", "text->image", "image->text", "audio->image", "image->audio")
 SIZES = ("queries", "gallery")
-# How the method was set: its size, the budget that chose it, whether its learning rate was.
+# How the method was configured: its size, the budget that set it, whether its learning rate was tuned.
 TUNING = ("size", "budget", "tuned")
 PARTS = (
     "dataset",
@@ -77,12 +77,12 @@ def costs(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def histories(records: Sequence[Record], epochs: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The epochs of all cells below each other; `epochs` holds one frame per record, one row an epoch."""
+    """The epochs of all cells, concatenated; `epochs` holds one frame per record, one row per epoch."""
     return pd.concat(epochs, keys=map(_cell, records), names=CELL).droplevel(-1).reset_index()
 
 
 def provenance(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per cell and input: code, packages, machine, how it computed, and the input's sha256."""
+    """One row per cell and input: code, packages, machine, precision, and the input's sha256."""
     rows = []
     for record in records:
         origin = record["provenance"]
@@ -101,13 +101,11 @@ def provenance(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def aggregate(record_paths: Sequence[Path], out_dir: Path) -> None:
-    """Write quality.csv, costs.csv, histories.csv and provenance.csv of these records.
+    """Write quality.csv, costs.csv, histories.csv and provenance.csv from the records and histories.
 
-    history.csv lies beside each record.
-
-    Raises ValueError if there is no record; ValueError that names the file if one is incomplete, two are of
-    the same cell, or two cells of one dataset and direction differ in their number of queries or the size of
-    their gallery; FileNotFoundError if a record has no history.
+    Raises ValueError if there is no record; ValueError naming the file if one is incomplete, two are of the
+    same cell, or two cells of one dataset and direction differ in their number of queries or gallery items;
+    FileNotFoundError if a record has no history.csv beside it.
     """
     records = {path: _read(path) for path in map(Path, record_paths)}
     check(records)
@@ -126,7 +124,7 @@ def aggregate(record_paths: Sequence[Path], out_dir: Path) -> None:
 
 
 def check(records: Mapping[Path, Record]) -> None:
-    """Refuse records that must not stand in one table.
+    """Refuse records that do not belong in one table.
 
     Raises ValueError as `aggregate` does.
     """

@@ -1,4 +1,4 @@
-"""Markdown as a page that opens offline: for the report."""
+"""Markdown → a self-contained HTML page, for the report."""
 
 from html import escape
 from pathlib import Path
@@ -19,7 +19,7 @@ code { background: #f0f0f0; padding: 0 0.2rem; }
 
 
 def page(markdown: str, title: str) -> str:
-    """A whole HTML document; HTML in the Markdown is shown as text."""
+    """A complete HTML document; HTML in the Markdown is escaped."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -28,6 +28,6 @@ def page(markdown: str, title: str) -> str:
 
 
 def write(markdown: str, title: str, out: Path) -> None:
-    """Write a page, whole."""
+    """Write a page atomically."""
     with atomic_write(out) as path:
         path.write_text(page(markdown, title), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Which methods nobody beats at their size."""
+"""The methods that none of the same size or smaller beats."""
 
 import pandas as pd
 

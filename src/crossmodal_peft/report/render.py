@@ -1,4 +1,4 @@
-"""Write a table as csv, Markdown and LaTeX, and a figure as PNG and SVG. Knows nothing of what they show."""
+"""Writes tables as CSV, Markdown and LaTeX, and figures as PNG and SVG, whatever they show."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ LATEX_ESCAPES = str.maketrans(
 
 @dataclass(frozen=True)
 class Block:
-    """One titled part of a table as it is printed.
+    """One titled part of a printed table.
 
-    `cells` holds plain text: its index the row labels, its columns pairs (group, name), where neighbours of
-    one group share a heading. `best` has the same shape and says which cells are set in bold.
+    `cells` holds plain text: its index is the row labels, its columns are pairs (group, name), where adjacent
+    columns of one group share a heading. `best` has the same shape and marks the cells set in bold.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: `tidy` are the numbers for the csv file, `shown` what is printed, `caption` plain text."""
+    """A table: `tidy` holds the numbers for the CSV file, `shown` what is printed, `caption` plain text."""
 
     tidy: pd.DataFrame
     shown: Sequence[Block]
@@ -55,8 +55,8 @@ class Table:
 
 
 def write_table(table: Table, stem: Path) -> None:
-    """Write `stem`.csv, `stem`.md and `stem`.tex; each file appears complete or not at all."""
-    # Ten significant digits: bytes stay whole, and 0.1 + 0.2 does not become 0.30000000000000004.
+    """Write `stem`.csv, `stem`.md and `stem`.tex, each atomically."""
+    # Ten significant digits: byte counts stay exact, and 0.1 + 0.2 does not become 0.30000000000000004.
     csv = table.tidy.to_csv(index=False, float_format="%.10g", lineterminator="\n")
     for ending, text in (("csv", csv), ("md", markdown(table)), ("tex", latex(table, label=stem.name))):
         with atomic_write(_with_ending(stem, ending)) as path:
@@ -64,7 +64,7 @@ def write_table(table: Table, stem: Path) -> None:
 
 
 def write_figure(figure: "Figure", stem: Path) -> None:
-    """Write `stem`.png and `stem`.svg, equal bytes for equal figures; each appears complete or not at all."""
+    """Write `stem`.png and `stem`.svg, each atomically; equal figures give identical bytes."""
     from matplotlib import rc_context
 
     with rc_context({"svg.hashsalt": "crossmodal-peft"}):

@@ -1,4 +1,4 @@
-"""Which learning rate each method should have, judged on validation."""
+"""The learning rate of each method, chosen on the validation split."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import pandas as pd
 
 
 def learning_rates(cell_files: Sequence[Path]) -> pd.DataFrame:
-    """Validation recall of swept cells (`cell.json` files), methods in their order.
+    """Validation recall of swept cells (`cell.json` files), with methods in the order of the files.
 
     Columns: method, learning_rate, one per dataset, mean, chosen (the rate with the best mean of its method).
     """

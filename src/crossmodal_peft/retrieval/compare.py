@@ -1,4 +1,4 @@
-"""Which method beats which: per-query results of many cells → intervals and paired tests."""
+"""Comparison of methods: per-query results of many cells → intervals and paired tests."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -109,5 +109,5 @@ def compare_cells(cells: Mapping[str, Mapping[str, "Direction"]]) -> pd.DataFram
 
 def _against(reference: "Direction", other: "Direction | None", metric: str, name: str) -> Comparison:
     if other is None or not other.queries["query"].equals(reference.queries["query"]):
-        raise ValueError(f"{name}: has other queries than the first cell; compare cells of one dataset")
+        raise ValueError(f"{name}: has different queries than the first cell; compare cells of one dataset")
     return paired_test(other.queries[[metric]].to_numpy().T, reference.queries[[metric]].to_numpy().T)

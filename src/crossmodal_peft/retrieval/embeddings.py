@@ -1,4 +1,4 @@
-"""Embeddings of a split, as retrieval needs them: what is searched, and what it is about."""
+"""Embeddings of a split, with the labels that decide relevance and the positions in the manifest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ class Gallery:
 
 
 def gallery_rows(manifest: pd.DataFrame, split: str, modality: str) -> pd.DataFrame:
-    """What is searched in a modality of a split: every picture and clip, and every distinct caption once."""
+    """The gallery rows of a modality in a split: every image and clip, and every distinct caption once."""
     part = manifest[(manifest.split == split) & (manifest.modality == modality)]
     return part.drop_duplicates(["label", "source"]) if modality == "text" else part
 
 
 def save_embeddings(path: Path, galleries: dict[str, dict[str, dict[str, Gallery]]]) -> None:
-    """Write the galleries of splits (split → dataset → modality → gallery) as safetensors."""
+    """Write galleries (split → dataset → modality → gallery) as safetensors."""
     tensors: dict[str, Tensor] = {}
     for split, datasets in galleries.items():
         for dataset, modalities in datasets.items():
@@ -47,11 +47,11 @@ def save_embeddings(path: Path, galleries: dict[str, dict[str, dict[str, Gallery
 def load_embeddings(path: Path, split: str) -> dict[str, dict[str, Gallery]]:
     """Read the galleries of a split, by dataset and modality.
 
-    Raises ValueError if the file has none of this split.
+    Raises ValueError if the file has no embeddings of this split.
     """
     found: dict[str, dict[str, Gallery]] = {}
     with safe_open(path, "pt") as file:
-        for name in file.keys():  # noqa: SIM118 (it is no dict)
+        for name in file.keys():  # noqa: SIM118 (not a dict)
             if name.startswith(f"{split}/") and name.endswith("/labels"):
                 _, dataset, modality, _ = name.split("/")
                 parts = [file.get_tensor(f"{split}/{dataset}/{modality}/{part}") for part in PARTS]
@@ -64,7 +64,7 @@ def load_embeddings(path: Path, split: str) -> dict[str, dict[str, Gallery]]:
 
 
 def pooled(galleries: Sequence[Gallery]) -> Gallery:
-    """Several galleries of one modality as one."""
+    """Concatenate several galleries of one modality."""
     return Gallery(
         torch.cat([gallery.embeddings for gallery in galleries]),
         np.concatenate([gallery.labels for gallery in galleries]),

@@ -10,7 +10,7 @@ def hardest_queries(queries: pd.DataFrame, manifests: dict[str, pd.DataFrame]) -
 
     `queries`: rows of all cells (dataset, direction, query, first_rank, retrieved). `manifests`: accepted
     rows by dataset; positions are row numbers. Returns columns dataset, direction, query, caption, mean_rank,
-    instead (what most often stood first), instead_caption, share (of the cells in which it did).
+    instead (the item most often ranked first), instead_caption, share (of the cells that ranked it first).
     """
     tables = [
         _of_direction(part, manifests[str(dataset)]).assign(dataset=str(dataset), direction=str(direction))

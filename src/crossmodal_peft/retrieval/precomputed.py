@@ -1,4 +1,4 @@
-"""Embeddings that were made elsewhere: .npy files, perhaps ids, and a table of what is relevant."""
+"""Precomputed embeddings: .npy files, optionally ids, and a table of relevant pairs."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from crossmodal_peft.retrieval.relevance import Relevance, relevance_from_pairs
 
 
 def read_embeddings(path: Path, ids: Path | None = None) -> Gallery:
-    """A .npy file of shape (items, width); an item is known by its row, or by its line of a text file of ids.
+    """Read a .npy file of shape (items, width); items are identified by row, or by the lines of an id file.
 
-    Raises ValueError that names the file, and the row or line, if it is no matrix of floats, if an item is
-    zero or not finite, or if ids are too few, too many, empty or given twice.
+    Raises ValueError naming the file, and the row or line, if it is not a matrix of floats, if an item is
+    zero or not finite, or if ids are too few, too many, empty or duplicated.
     """
     try:
         array = np.load(path, allow_pickle=False)
@@ -26,7 +26,7 @@ def read_embeddings(path: Path, ids: Path | None = None) -> Gallery:
         raise ValueError(
             f"{path}: expected floats of shape (items, width), found {array.dtype} {array.shape}"
         )
-    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite and is refused below
+    with np.errstate(over="ignore"):  # Values beyond float32 become infinite and are refused below.
         embeddings = array.astype(np.float32)
     unusable = ~np.isfinite(embeddings).all(axis=1) | ~embeddings.any(axis=1)
     if unusable.any():
@@ -43,10 +43,10 @@ def _read_ids(path: Path, embeddings: Path, count: int) -> np.ndarray:
     ids = path.read_text().splitlines()
     if len(ids) != count:
         raise ValueError(f"{path}: {len(ids)} ids, but {embeddings} has {count} rows")
-    again = pd.Index(ids).duplicated() | (pd.Index(ids) == "")
-    if again.any():
-        line = int(np.flatnonzero(again)[0])
-        fault = f"{ids[line]!r} stands there already" if ids[line] else "is empty"
+    unusable = pd.Index(ids).duplicated() | (pd.Index(ids) == "")
+    if unusable.any():
+        line = int(np.flatnonzero(unusable)[0])
+        fault = f"{ids[line]!r} is used above already" if ids[line] else "is empty"
         raise ValueError(f"{path}, line {line + 1}: the id {fault}")
     return np.array(ids, dtype=object)
 
@@ -54,9 +54,9 @@ def _read_ids(path: Path, embeddings: Path, count: int) -> np.ndarray:
 def read_sides(
     queries: Path, gallery: Path, query_ids: Path | None = None, gallery_ids: Path | None = None
 ) -> tuple[Gallery, Gallery]:
-    """Queries and gallery that fit each other.
+    """Read queries and gallery of the same width.
 
-    Raises ValueError that names both files if they differ in width, or as `read_embeddings` does.
+    Raises ValueError naming both files if they differ in width, or as `read_embeddings` does.
     """
     ours, theirs = read_embeddings(queries, query_ids), read_embeddings(gallery, gallery_ids)
     widths = ours.embeddings.shape[1], theirs.embeddings.shape[1]
@@ -66,14 +66,14 @@ def read_sides(
 
 
 def read_relevance(path: Path, queries: Gallery, gallery: Gallery) -> Relevance:
-    """A CSV with the columns `query` and `item`, one relevant pair of ids (or rows, counted from 0) a line.
+    """Read a CSV with the columns `query` and `item`: one relevant pair of ids (or rows, from 0) per line.
 
-    Raises ValueError that names the file, and the line of an id that is not there; also if it has no pairs.
+    Raises ValueError naming the file, and the line of an unknown id; also if there are no pairs.
     """
     try:
         pairs = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: no CSV with the columns query and item: {error}") from error
+        raise ValueError(f"{path}: not a CSV with the columns query and item: {error}") from error
     if not {"query", "item"} <= set(pairs.columns):
         raise ValueError(f"{path}: expected the columns query and item, found {', '.join(pairs.columns)}")
     if pairs.empty:

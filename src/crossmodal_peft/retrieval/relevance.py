@@ -1,4 +1,4 @@
-"""Which gallery items answer which query, as a sparse table."""
+"""Which gallery items are relevant to which query, as a sparse table."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 class Relevance:
     """The relevant gallery items of every query, in compressed sparse row (CSR) form.
 
-    `items[offsets[i]:offsets[i + 1]]` are the gallery rows that are relevant for query row `i`, ascending and
-    without repetition. Build it with `relevance_from_labels` or `relevance_from_pairs`, which see to that.
+    `items[offsets[i]:offsets[i + 1]]` are the gallery rows that are relevant to query row `i`, ascending and
+    without duplicates. Build it with `relevance_from_labels` or `relevance_from_pairs`, which ensure this.
 
     Attributes:
         offsets: (queries + 1,) int64.
         items: (pairs,) int64, gallery rows.
-        gallery_size: number of items in the gallery, relevant for some query or not.
+        gallery_size: number of items in the gallery, relevant to a query or not.
     """
 
     offsets: NDArray[np.int64]
@@ -25,7 +25,7 @@ class Relevance:
 
     @property
     def query_count(self) -> int:
-        """Number of queries, those without a relevant item included."""
+        """Number of queries, including those without a relevant item."""
         return len(self.offsets) - 1
 
     @property
@@ -40,19 +40,21 @@ class Relevance:
 
 
 def relevance_from_labels(query_labels: ArrayLike, gallery_labels: ArrayLike) -> Relevance:
-    """Call a gallery item relevant for a query when their labels are equal.
+    """A gallery item is relevant to a query if their labels are equal.
 
     Args:
         query_labels: (queries,) labels, strings or integers: a class, or the id of the item that was
             captioned.
-        gallery_labels: (gallery,) labels of the same kind.
+        gallery_labels: (gallery,) labels of the same type.
 
     Raises:
-        TypeError: one side has strings and the other numbers, so that no label could ever be equal.
+        TypeError: one side has strings and the other numbers, so no labels could ever be equal.
     """
     query_array, gallery_array = np.asarray(query_labels), np.asarray(gallery_labels)
     if (query_array.dtype.kind in "US") != (gallery_array.dtype.kind in "US"):
-        raise TypeError(f"labels of unlike kinds: queries {query_array.dtype}, gallery {gallery_array.dtype}")
+        raise TypeError(
+            f"labels of different types: queries {query_array.dtype}, gallery {gallery_array.dtype}"
+        )
     codes = np.unique(np.concatenate([query_array, gallery_array]), return_inverse=True)[1]
     query_codes, gallery_codes = np.split(codes, [len(query_array)])
     by_label = np.argsort(gallery_codes, kind="stable")
@@ -75,7 +77,7 @@ def relevance_from_pairs(
     queries, items = np.asarray(query_rows, dtype=np.int64), np.asarray(gallery_rows, dtype=np.int64)
     if queries.ndim != 1 or queries.shape != items.shape:
         raise ValueError(
-            f"pairs need two columns of one length, got shapes {queries.shape} and {items.shape}"
+            f"pairs need two columns of the same length, got shapes {queries.shape} and {items.shape}"
         )
     outside = (queries < 0) | (queries >= query_count) | (items < 0) | (items >= gallery_size)
     if outside.any():

@@ -1,12 +1,11 @@
-"""Intervals and tests for per-query values: what a difference between two methods is worth.
+"""Confidence intervals and tests for per-query values: is a difference between two methods significant?
 
 Values are arrays (seeds, queries) of one metric: one row per training run, one column per query, the same
-queries in every row. Seeds and queries are both samples (other seeds, other queries would have been as good),
-and they are
-crossed: a hard query is hard for every seed. Intervals of one method resample both sides; the comparison of
-    two methods is a paired t-test with both as random effects, which Smucker, Allan and Carterette (2007, "A
-    comparison of statistical significance tests for information retrieval evaluation") found to agree with
-    randomisation tests.
+queries in every row. Seeds and queries are both samples (other seeds or queries would have done as well), and
+they are crossed: a hard query is hard for every seed. Intervals of one method resample both; two methods are
+compared by a paired t-test with both as random effects, which Smucker, Allan and Carterette (2007, "A
+comparison of statistical significance tests for information retrieval evaluation") found to agree with
+randomisation tests.
 """
 
 from collections.abc import Callable, Mapping
@@ -88,7 +87,7 @@ def hierarchical_interval(
     Every bootstrap sample draws seeds and, for all of them together, queries (the two-way bootstrap of Owen
     2007, "The pigeonhole bootstrap"). Three or five seeds alone would give too narrow an interval, so the
     deviations of the seeds' means are first widened by sqrt(S / (S - 1)) * t / z (Hesterberg 2015, "What
-    teachers should know about the bootstrap", on narrowness bias). The result is on the wide side where
+    teachers should know about the bootstrap", on narrowness bias). The result is conservative where
     queries differ much more than seeds. With one seed it is the interval over queries only.
 
     Args:
@@ -100,7 +99,7 @@ def hierarchical_interval(
     Raises:
         ValueError: not a matrix, a query that is NaN for some seeds only, or fewer than two queries.
     """
-    table = _judged(values)
+    table = _without_excluded(values)
     seeds, queries = table.shape
     rng = np.random.default_rng(seed)
     widened = table + (_widening(seeds, confidence) - 1) * (table.mean(axis=1, keepdims=True) - table.mean())
@@ -125,19 +124,19 @@ def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Comp
     t-test over queries, which says nothing about other seeds.
 
     Args:
-        a, b: (seeds, queries) per-query values of the two methods; row by row the same seed, column by column
-            the same query. A query that is NaN everywhere is left out.
+        a, b: (seeds, queries) per-query values of the two methods, with the same seeds in the same rows and
+            the same queries in the same columns. A query that is NaN everywhere is left out.
         confidence: of the two-sided interval of the difference.
 
     Raises:
-        ValueError: shapes that differ, a query that is NaN in some places only, or fewer than two queries.
+        ValueError: different shapes, a query that is NaN in some rows only, or fewer than two queries.
     """
     left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if left.shape != right.shape:
         raise ValueError(
             f"a paired test needs the same seeds and queries, got {left.shape} and {right.shape}"
         )
-    both = _judged(np.concatenate([left, right]))
+    both = _without_excluded(np.concatenate([left, right]))
     differences = both[: len(left)] - both[len(left) :]
     difference, (variance, freedom) = float(differences.mean()), _variance_of_mean(differences)
     if variance == 0:
@@ -149,7 +148,7 @@ def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Comp
 
 
 def holm(p_values: ArrayLike) -> Floats:
-    """Adjust p-values for their number (Holm 1979): reject where the result is below the wanted level."""
+    """Adjust p-values for multiple tests (Holm 1979): reject where the result is below the chosen level."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
@@ -159,18 +158,18 @@ def holm(p_values: ArrayLike) -> Floats:
 
 
 def significance(results: Mapping[str, ArrayLike], *, confidence: float = 0.95) -> pd.DataFrame:
-    """Compare every two methods on one metric.
+    """Compare every pair of methods on one metric.
 
     Args:
-        results: method name to (seeds, queries) values, all of the same seeds and queries in the same order.
-        confidence: of each interval by itself; the intervals are not widened for the number of comparisons.
+        results: method name to (seeds, queries) values, all for the same seeds and queries in the same order.
+        confidence: of each interval on its own; intervals are not widened for the number of comparisons.
 
     Returns:
         One row per pair with columns `method_a`, `method_b`, `difference` (mean of a - b), `low`, `high`, `p`
         and `p_holm` (p adjusted over all rows), in the order of `results`.
 
     Raises:
-        ValueError: as `paired_test`.
+        ValueError: as `paired_test` does.
     """
     columns = ["method_a", "method_b", "difference", "low", "high", "p"]
     rows = []
@@ -181,7 +180,7 @@ def significance(results: Mapping[str, ArrayLike], *, confidence: float = 0.95) 
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=np.float64)))
 
 
-def _judged(values: ArrayLike) -> Floats:
+def _without_excluded(values: ArrayLike) -> Floats:
     """(rows, queries) without the queries that are NaN in every row."""
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2:
@@ -197,7 +196,7 @@ def _judged(values: ArrayLike) -> Floats:
 
 
 def _variance_of_mean(table: Floats) -> tuple[float, float]:
-    """Variance of the mean of a (seeds, queries) layout with both random, and its degrees of freedom."""
+    """Variance of the mean of a (seeds, queries) layout, both random, and its degrees of freedom."""
     seeds, queries = table.shape
     by_query = seeds * float(table.mean(axis=0).var(ddof=1))
     if seeds == 1:
@@ -206,14 +205,14 @@ def _variance_of_mean(table: Floats) -> tuple[float, float]:
     residual = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
     rest_freedom = (seeds - 1) * (queries - 1)
     rest = float(np.square(residual).sum()) / rest_freedom
-    # Chance can make the sum of two mean squares fall below the residual one that both contain.
+    # By chance, the sum of two mean squares can fall below the residual one, which both contain.
     total = max(by_seed + by_query - rest, rest)
     spread = by_seed**2 / (seeds - 1) + by_query**2 / (queries - 1) + rest**2 / rest_freedom
     return total / (seeds * queries), total**2 / spread if spread else 1.0
 
 
 def _widening(seeds: int, confidence: float) -> float:
-    """How much too narrow a bootstrap of so few is: its divisor is n, its tails are normal instead of t."""
+    """By what factor a bootstrap of few seeds is too narrow: it divides by n, with normal, not t, tails."""
     if seeds == 1:
         return 1.0
     level = (1 + confidence) / 2

@@ -1,1 +1,1 @@
-"""One plain loop with its losses, loggers, activation cache and checkpointing."""
+"""One plain training loop with its losses, loggers, activation cache and checkpointing."""

@@ -1,4 +1,4 @@
-"""The frozen trunk: activations at a cut, computed once for every method and seed that trains above it."""
+"""The activation cache: frozen layers' output at a cut, computed once for all methods and seeds above it."""
 
 import os
 import shutil
@@ -26,15 +26,14 @@ def compute_activations(
     out: Path,
     precision: Literal["fp16", "fp32"] = "fp16",
 ) -> None:
-    """Write one modality's activations at `cut` as a .npy of a type (`pooled`: always single-precision).
+    """Write one modality's activations at `cut` as a .npy file in `precision` (`pooled`: always fp32).
 
-    `inputs` is the prepared array; rows keep their numbers. Rows longer than the batch's longest are zero.
-    The work is done where the encoder is.
-    Raises OSError, before anything is written, if the disk has no room for the array.
+    `inputs` is the prepared array; row numbers stay the same, and padding is zero. Runs on the encoder's
+    device. Raises OSError, before anything is written, if the disk has no room for the array.
     """
     source = open_activations(inputs, manifest, encoder.family.MODALITY, "input")
     rows = np.sort(manifest.loc[manifest.modality == encoder.family.MODALITY, "row"].to_numpy())
-    if source.lengths is not None:  # Batches of items alike have little padding.
+    if source.lengths is not None:  # Batches of similar lengths have little padding.
         rows = rows[np.argsort(source.lengths[rows], kind="stable")]
     kind, device = np.float32 if cut == "pooled" else TYPES[precision], next(encoder.parameters()).device
     with atomic_write(out) as path:
@@ -49,15 +48,15 @@ def compute_activations(
 
 
 def allocate(path: Path, shape: tuple[int, ...], kind: Any, out: Path) -> Any:
-    """A new .npy in memory-mapped form whose place on the disk is reserved.
+    """A new memory-mapped .npy file whose disk space is reserved.
 
-    Without that, a disk that gets full ends the process by a signal. Raises OSError that names `out` if there
-    is no room.
+    Without that, a disk that fills up would kill the process by a signal. Raises OSError naming `out` if
+    there is no room.
     """
     needed, free = int(np.prod(shape)) * np.dtype(kind).itemsize, shutil.disk_usage(path.parent).free
     if needed > free:
         raise OSError(
-            f"{out}: needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; make room, "
+            f"{out}: needs {needed / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; free some space, "
             "or set train.activation_cache: off"
         )
     array = np.lib.format.open_memmap(path, "w+", kind, shape)
@@ -67,7 +66,7 @@ def allocate(path: Path, shape: tuple[int, ...], kind: Any, out: Path) -> Any:
 
 
 def _shape(source: Activations, values: np.ndarray, cut: str) -> tuple[int, ...]:
-    """(tokens, width) of a row, or (width,): of text as many tokens as the longest row has."""
+    """The shape of a row: (width,) if pooled, else (tokens, width), tokens of the longest row for text."""
     if cut == "pooled":
         return (values.shape[-1],)
     tokens = values.shape[1] if source.lengths is None else int(source.lengths.max())

@@ -1,4 +1,4 @@
-"""The state of an unfinished training on disk: written whole, vouched for by hashes, never half-used."""
+"""The state of an unfinished training on disk: written atomically, verified by hashes, never used in part."""
 
 import fcntl
 import hashlib
@@ -26,44 +26,44 @@ STATE = "state.json"
 
 @dataclass
 class StateFolder:
-    """A folder with the last state of a training: `state.json` names its other files, with their hashes.
+    """A folder with the latest state of a training: `state.json` lists its other files with their hashes.
 
-    `fingerprint` says by name what the training depends on (settings, inputs, code, …): a state of another
-    one is never continued. No file is overwritten: a new state's files stand beside the old one's until the
-    new `state.json` takes the old one's place in one step.
+    `fingerprint` holds, by name, what the training depends on (settings, inputs, code, …): a state with a
+    different one is never resumed. No file is overwritten: a new state's files are written beside the old
+    ones, until the new `state.json` atomically replaces the old one.
     """
 
     folder: Path
     fingerprint: dict[str, Any]
-    _files: dict[str, str] = field(default_factory=dict)  # Of the state on disk: name → sha256.
+    _files: dict[str, str] = field(default_factory=dict)  # In the state on disk: name → sha256.
 
     def write(self, state: State) -> None:
         """Replace the state on disk.
 
-        Raises OSError, with the state before it untouched, if there is no room.
+        Raises OSError, leaving the previous state untouched, if the disk is full.
         """
-        place = state.facts["place"]
-        names = {f"now-{place['epoch']}-{place['step']}.safetensors": state.tensors}
+        position = state.facts["place"]
+        names = {f"now-{position['epoch']}-{position['step']}.safetensors": state.tensors}
         if state.best:
-            names[f"best-{_best_epoch(place['history'])}.safetensors"] = state.best
+            names[f"best-{_best_epoch(position['history'])}.safetensors"] = state.best
         try:
-            files = {name: self._hash_of(name, tensors) for name, tensors in names.items()}
+            files = {name: self._write_once(name, tensors) for name, tensors in names.items()}
             content = {"fingerprint": self.fingerprint, "files": files, "facts": state.facts}
             with atomic_write(self.folder / STATE) as path:
                 path.write_text(json.dumps({"sha256": _hash(content), **content}))
             self._files = files
         finally:
-            self._tidy()
+            self._delete_unlisted()
 
-    def _hash_of(self, name: str, tensors: dict[str, Any]) -> str:
-        """Write one file of a state, unless the state on disk has it already."""
+    def _write_once(self, name: str, tensors: dict[str, Any]) -> str:
+        """Write one file of a state, unless the state on disk already has it; returns its sha256."""
         if name not in self._files:
             with atomic_write(self.folder / name) as path:
                 save_file(tensors, path)
         return self._files.get(name) or sha256(self.folder / name)
 
-    def _tidy(self) -> None:
-        """Delete what no `state.json` names: files of states before, and what a killed process left."""
+    def _delete_unlisted(self) -> None:
+        """Delete files that `state.json` does not list: from earlier states or left by a killed process."""
         if not (self.folder / STATE).exists():
             return
         listed = json.loads((self.folder / STATE).read_text())["files"]
@@ -72,46 +72,46 @@ class StateFolder:
                 path.unlink(missing_ok=True)
 
     def read(self) -> tuple[State | None, str]:
-        """The state to go on from, or None; and what is to be said about one that cannot be used.
+        """The state to resume from, or None; and a message about one that cannot be used, or "".
 
-        A state of another fingerprint, with a missing part or a flipped byte is set aside: its folder gets
-        another name. A folder without `state.json` is that of a training that was killed while it wrote its
-        first state: there is nothing to keep.
+        A state with another fingerprint, a missing file or a flipped byte is kept, but its folder is renamed.
+        A folder without `state.json` is left by a training that was killed while writing its first state:
+        there is nothing to keep.
         """
         if not self.folder.exists():
             return None, ""
         if not (self.folder / STATE).exists():
-            return None, f"{self.folder}: ended before its first state was whole; beginning at the first step"
+            return None, f"{self.folder}: killed before its first state was complete; starting at step 1"
         try:
-            content = self._checked()
-            # What is now; and the best, if there is one.
+            content = self._read_verified()
+            # The current state, then the best epoch's weights, if there is one.
             loaded = [load_file(self.folder / name) for name in content["files"]]
         except (ValueError, OSError) as reason:
             aside = next(p for n in count(1) if not (p := Path(f"{self.folder}.aside-{n}")).exists())
             self.folder.rename(aside)
-            return None, f"{self.folder}: {reason}; kept as {aside}, the training starts anew"
+            return None, f"{self.folder}: {reason}; moved to {aside}, training starts from scratch"
         self._files = content["files"]
         return State(content["facts"], loaded[0], loaded[1] if len(loaded) > 1 else {}), ""
 
-    def _checked(self) -> dict[str, Any]:
-        """The content of `state.json`, after everything it vouches for was verified."""
+    def _read_verified(self) -> dict[str, Any]:
+        """The content of `state.json`, after verifying it and every file that it lists."""
         content = json.loads((self.folder / STATE).read_text())
         if content.pop("sha256", None) != _hash(content):
-            raise ValueError(f"{STATE} is damaged")
+            raise ValueError(f"{STATE} is corrupted")
         other = [key for key in self.fingerprint if content["fingerprint"].get(key) != self.fingerprint[key]]
         if other:
-            raise ValueError(f"the state was made with other {', '.join(other)}")
+            raise ValueError(f"the state was written with different {', '.join(other)}")
         for name, expected in content["files"].items():
             if not (self.folder / name).exists():
                 raise ValueError(f"{name} is missing")
             if sha256(self.folder / name) != expected:
-                raise ValueError(f"{name} is damaged")
+                raise ValueError(f"{name} is corrupted")
         return content
 
     def delete(self) -> None:
-        """Delete the state: the training's results are written.
+        """Delete the state, once the training's results are written.
 
-        It loses its name first, in one step: what a kill leaves of it is not taken for a damaged state.
+        The folder is renamed first, atomically: a half-deleted one must not be taken for a corrupted state.
         """
         done = Path(f"{self.folder}.done")
         shutil.rmtree(done, ignore_errors=True)
@@ -122,10 +122,10 @@ class StateFolder:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Let no other process train the same cell while the block runs.
+    """Lock a cell, so that no other process trains it while the block runs.
 
-    Raises RuntimeError if one does, as when its snakemake was killed and it was not. The lock ends with the
-    process, however it ends; on a file system that knows no locks there is none.
+    Raises RuntimeError if another process holds the lock, as when its snakemake was killed and it was not.
+    The lock is released when the process ends, however it ends; on a file system without locks there is none.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = Path(f"{folder}.lock")
@@ -134,10 +134,12 @@ def claimed(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            who = file.read() or "another"
-            raise RuntimeError(f"{path}: process {who} trains this cell; wait for it, or end it") from None
+            owner = file.read() or "unknown"
+            raise RuntimeError(
+                f"{path}: process {owner} is already training this cell; wait for it or stop it"
+            ) from None
         except OSError as error:  # Some network file systems: ENOLCK, ENOTSUP.
-            print(f"{path}: {error}: nothing here keeps a second process from this cell", flush=True)
+            print(f"{path}: {error}: no locks here; do not train this cell in a second process", flush=True)
         file.truncate(0)
         file.write(f"{os.getpid()} on {socket.gethostname()}")
         file.flush()
@@ -157,9 +159,9 @@ def _hash(content: Any) -> str:
 
 @dataclass
 class Checkpointer:
-    """Writes a run's state into `folder` after every epoch, every so many seconds, and on request.
+    """Writes a run's state to `folder` after every epoch, every `seconds`, and on a stop request.
 
-    Without `folder` nothing is kept. `requested` says whether the training was asked to stop.
+    Without a `folder` nothing is written. `requested` returns whether the training was asked to stop.
     """
 
     folder: StateFolder | None = None
@@ -169,24 +171,23 @@ class Checkpointer:
     written: float = field(default_factory=time.perf_counter)
 
     def resume(self, run: Run) -> None:
-        """Bring a run to the state on disk, if there is one that it can go on from."""
+        """Restore a run from the state on disk, if there is a usable one."""
         if not self.folder:
             return
-        state, trouble = distributed.from_main_process(self.folder.read)
-        if trouble:
-            self.report(trouble)
+        state, problem = distributed.from_main_process(self.folder.read)
+        if problem:
+            self.report(problem)
         if state:
             restore_run(run, state)
-            self.report(f"{self.folder.folder}: going on {run.place}")
+            self.report(f"{self.folder.folder}: resuming {run.place}")
 
     def after_step(self, run: Run) -> None:
-        """Write, if it is time. Raises Interrupted, with the state written, if there was a request."""
+        """Write the state, if it is time. On a stop request, writes it and raises Interrupted."""
         if distributed.any_process(self.requested()):
             self.write(run)
-            distributed.any_process(
-                True
-            )  # No process ends before the state is written: its end would stop all.
-            raise Interrupted(f"stopped as requested; run it again to go on {run.place}")
+            # A barrier: no process may end before the state is written, since that would stop all of them.
+            distributed.any_process(True)
+            raise Interrupted(f"stopped as requested; run it again to resume {run.place}")
         if time.perf_counter() - self.written >= self.seconds:
             self.write(run)
 

@@ -1,4 +1,4 @@
-"""One cell in several processes, one GPU each: they share every batch and take the same step."""
+"""One cell trained in several processes, one GPU each: they share every batch and take the same steps."""
 
 import os
 import signal
@@ -14,8 +14,8 @@ from crossmodal_peft.training.signals import EXIT_CODE, Interrupted
 
 Result = TypeVar("Result")
 
-# A process that waits longer than this for another one ends: the other hangs.
-PATIENCE = timedelta(minutes=10)
+# A process that waits longer than this for another one gives up: the other must be hanging.
+TIMEOUT = timedelta(minutes=10)
 
 
 def launched() -> bool:
@@ -24,10 +24,10 @@ def launched() -> bool:
 
 
 def launch(command: Sequence[str], processes: int) -> None:
-    """Run a command in so many processes of this machine, as `torchrun --standalone` does.
+    """Run a command in several processes on this machine, as `torchrun --standalone` does.
 
-    When one fails the others are stopped at once. Raises RuntimeError that says which one failed, and how;
-    Interrupted on a request to stop, which all of them are told.
+    If one fails, the others are stopped at once. Raises RuntimeError saying which one failed and how;
+    Interrupted on a stop request, which is passed on to all of them.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -48,12 +48,12 @@ def launch(command: Sequence[str], processes: int) -> None:
     try:
         elastic_launch(config, command[0])(*command[1:])
     except SignalException:
-        raise Interrupted("stopped as requested; run it again to go on") from None
+        raise Interrupted("stopped as requested; run it again to resume") from None
     except ChildFailedError as error:
         if any(failure.exitcode == EXIT_CODE for failure in error.failures.values()):
-            raise Interrupted("stopped as requested; run it again to go on") from None
+            raise Interrupted("stopped as requested; run it again to resume") from None
         raise RuntimeError(describe(error.failures, processes)) from None
-    finally:  # torch leaves its own.
+    finally:  # torch leaves its own handlers in place.
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
@@ -61,7 +61,8 @@ def launch(command: Sequence[str], processes: int) -> None:
 def describe(failures: dict[int, Any], processes: int) -> str:
     """Which process failed, and how.
 
-    One that a signal ended comes first: the others only lost it. But SIGTERM is how those are stopped.
+    One killed by a signal comes first, because the others fail for lack of it. SIGTERM comes last: it is how
+    the others are stopped.
     """
 
     def order(item: tuple[int, Any]) -> tuple[bool, bool, int]:
@@ -69,32 +70,34 @@ def describe(failures: dict[int, Any], processes: int) -> str:
         return code == -signal.SIGTERM, code > 0, item[1].timestamp
 
     rank, failure = min(failures.items(), key=order)
-    how = f"failed with exit code {failure.exitcode}: its message stands above"
+    how = f"failed with exit code {failure.exitcode}: its error message is above"
     if failure.exitcode < 0:
         out_of_memory = " (out of memory?)" if failure.signal_name() == "SIGKILL" else ""
-        how = f"was ended by {failure.signal_name()}{out_of_memory}"
+        how = f"was killed by {failure.signal_name()}{out_of_memory}"
     return f"process {rank} of {processes} {how}; the others were stopped"
 
 
 @contextmanager
 def group(processes: int) -> Iterator[None]:
-    """Let this process work together with the others of its cell; on GPUs, each on its own.
+    """Join the process group of the cell while the block runs; with GPUs, each process uses its own.
 
-    Raises ValueError if torchrun started another number of processes, or this machine has fewer GPUs.
+    Raises ValueError if torchrun started a different number of processes, or this machine has fewer GPUs.
     """
     if processes == 1:
         yield
         return
     started = int(os.environ.get("WORLD_SIZE", 1))
     if started != processes:
-        raise ValueError(f"train.processes: {processes}, but {started} started")
+        raise ValueError(f"train.processes: {processes}, but {started} were started")
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if backend == "nccl":
         here, local = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
         if local >= here:
-            raise ValueError(f"train.processes: one GPU each, but there are only {here}; set it to {here}")
+            raise ValueError(
+                f"train.processes: needs one GPU each, but there are only {here}; set it to {here}"
+            )
         torch.cuda.set_device(local)
-    distributed.init_process_group(backend, timeout=PATIENCE)
+    distributed.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield
     finally:
@@ -102,12 +105,12 @@ def group(processes: int) -> Iterator[None]:
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that writes files: the only one, or number 0."""
+    """Whether this is the process that writes files: the only one, or rank 0."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def from_main_process(make: Callable[[], Result]) -> Result:
-    """What `make` returns in process 0, which alone calls it: so all go on from the same."""
+    """Call `make` on rank 0 only and broadcast its result, so that all processes use the same."""
     if not distributed.is_initialized():
         return make()
     results = [make() if is_main_process() else None]
@@ -116,7 +119,7 @@ def from_main_process(make: Callable[[], Result]) -> Result:
 
 
 def any_process(mine: bool) -> bool:
-    """Whether it is true in any process. All wait for one another here."""
+    """Whether `mine` is true in any process. All processes wait for one another here."""
     if not distributed.is_initialized():
         return mine
     votes: list[bool | None] = [None] * distributed.get_world_size()
@@ -125,7 +128,7 @@ def any_process(mine: bool) -> bool:
 
 
 def share(items: int) -> slice:
-    """This process's part of a batch of so many items; parts differ by one item at most.
+    """This process's slice of a batch of `items`; slices differ by one item at most.
 
     Raises ValueError if there are fewer items than processes.
     """
@@ -138,9 +141,9 @@ def share(items: int) -> slice:
 
 
 def gather(own: Tensor, items: int) -> Tensor:
-    """The rows (items, width) of all processes' shares, from this one's; gradients reach its own rows.
+    """The rows (items, width) of all processes, gathered; gradients flow to this process's own rows.
 
-    Every process must compute the same loss from them: the gradient of its own rows is then complete.
+    Every process must compute the same loss from them: then the gradient of its own rows is complete.
     """
     return own if not distributed.is_initialized() else _Gather.apply(own, items)
 
@@ -151,7 +154,7 @@ class _Gather(torch.autograd.Function):
         joint = own.new_zeros(items, own.shape[1])
         ctx.share = share(items)
         joint[ctx.share] = own
-        distributed.all_reduce(joint)  # A sum with zeros: shares may differ in size.
+        distributed.all_reduce(joint)  # A sum with zeros, not an all-gather: shares may differ in size.
         return joint
 
     @staticmethod
@@ -160,16 +163,16 @@ class _Gather(torch.autograd.Function):
 
 
 def shared(value: Tensor) -> Tensor:
-    """A value that every process computes; its gradients, summed over all of them, are those of one."""
+    """A value that every process computes; its gradient is divided by their number, as it will be summed."""
     if not distributed.is_initialized():
         return value
     return value.detach() + (value - value.detach()) / distributed.get_world_size()
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Replace each gradient by its sum over the processes; parameters without one are left out.
+    """All-reduce (sum) each gradient over the processes; parameters without one are skipped.
 
-    Every process has an item of each modality in the batch, so all have gradients of the same parameters.
+    Every process has an item of each modality in the batch, so all have gradients for the same parameters.
     """
     if not distributed.is_initialized():
         return

@@ -1,4 +1,4 @@
-"""DualEncoder and activations → embeddings of a split."""
+"""Embeds a split: a dual encoder and activations → embeddings."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ def embed_split(
     split: str,
     precision: torch.dtype,
 ) -> dict[str, dict[str, Gallery]]:
-    """Embed every modality of every dataset's split with the model as they are, left in evaluation mode."""
+    """Embed every modality of every dataset in a split; leaves the model in evaluation mode."""
     device = next(model.parameters()).device
     model.eval()
 

@@ -1,4 +1,4 @@
-"""What the machine gains from, and what a training took of it."""
+"""Device, precision and attention implementation for this machine, and the memory that a training used."""
 
 import resource
 import time
@@ -14,52 +14,52 @@ from crossmodal_peft.training.distributed import from_main_process
 
 
 def resolve_device() -> torch.device:
-    """The GPU if there is one."""
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-# A product in bf16 may take half the time of one in fp32 (AMD Zen 4) or twice (Intel Sapphire Rapids with AMX
-# hidden by the host); both processors say that they have bf16. So it is measured; between the two there is
-# room enough for noise.
-WORTHWHILE_GAIN = 1.3
+# A bf16 product may take half the time of an fp32 one (AMD Zen 4) or twice (Intel Sapphire Rapids with AMX
+# hidden by the host), although both processors report bf16 support. So it is measured; this threshold leaves
+# room for noise on both sides.
+MIN_BF16_SPEEDUP = 1.3
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """Type of matrix products: what is asked for, or for `auto` bf16 where the hardware gains from it."""
+    """The dtype of matrix products: the requested one, or for `auto` bf16 where it is faster."""
     if precision == "auto":
-        gains = (
+        faster = (
             torch.cuda.is_bf16_supported()
             if device.type == "cuda"
-            else from_main_process(gain_of_bf16) > WORTHWHILE_GAIN
+            else from_main_process(bf16_speedup) > MIN_BF16_SPEEDUP
         )
-        return torch.bfloat16 if gains else torch.float32
+        return torch.bfloat16 if faster else torch.float32
     return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
 
 
 @cache
-def gain_of_bf16() -> float:
-    """How many times faster this processor multiplies in bf16 than in fp32; 0 where it has no bf16."""
+def bf16_speedup() -> float:
+    """How many times faster this processor multiplies in bf16 than in fp32; 0 without bf16 support."""
     if not torch.cpu._is_avx512_bf16_supported():
         return 0.0
-    # A feed-forward layer's product on a batch: 1024 tokens, widths 384 and 1536; about 10 ms.
+    # The product of a feed-forward layer for a batch: 1024 tokens, widths 384 and 1536; about 10 ms.
     pairs = {
         kind: (torch.ones(1024, 384, dtype=kind), torch.ones(384, 1536, dtype=kind))
         for kind in (torch.float32, torch.bfloat16)
     }
-    seconds = {kind: min(_seconds_of_product(*pair) for _ in range(7)) for kind, pair in pairs.items()}
+    seconds = {kind: min(_product_seconds(*pair) for _ in range(7)) for kind, pair in pairs.items()}
     return seconds[torch.float32] / seconds[torch.bfloat16]
 
 
-def _seconds_of_product(left: torch.Tensor, right: torch.Tensor) -> float:
+def _product_seconds(left: torch.Tensor, right: torch.Tensor) -> float:
     began = time.perf_counter()
     left @ right
     return time.perf_counter() - began
 
 
 def resolve_kernel(kernel: str, device: torch.device, precision: torch.dtype) -> Kernel:
-    """The attention kernel: what is asked for, or for `auto` the one that trains faster there.
+    """The attention implementation: the requested one, or for `auto` the one that trains faster.
 
-    On a CPU sdpa takes 8 to 20 % less time in fp32, and more in bf16 (benchmarks/README.md).
+    On a CPU, sdpa takes 8 to 20 % less time than eager in fp32, but more in bf16 (benchmarks/README.md).
     """
     if kernel == "auto":
         return "eager" if device.type == "cpu" and precision == torch.bfloat16 else "sdpa"
@@ -75,9 +75,9 @@ def peak_memory(device: torch.device) -> int:
 
 @contextmanager
 def explaining_memory(settings: Train) -> Iterator[None]:
-    """Turn a failed allocation into a RuntimeError that says what to set.
+    """Turn a failed allocation into a RuntimeError that says which setting to change.
 
-    (Where the system ends the process instead, nothing can be said.)
+    (If the system kills the process instead, no message is possible.)
     """
     try:
         yield
@@ -86,6 +86,6 @@ def explaining_memory(settings: Train) -> Iterator[None]:
             raise
         raise RuntimeError(
             f"out of memory with train.batch_size {settings.batch_size}, train.micro_batch_size "
-            f"{settings.micro_batch_size or 'null'}; set the latter, lower than now: the result is the same "
+            f"{settings.micro_batch_size or 'null'}; set a smaller micro-batch, which gives the same result "
             f"({str(error).partition(chr(10))[0]})"
         ) from error

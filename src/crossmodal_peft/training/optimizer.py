@@ -36,15 +36,15 @@ def make_optimizer(
 def make_schedule(
     optimizer: torch.optim.Optimizer, steps: int, warmup_ratio: float
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """The schedule over so many steps, to be stepped after every optimiser step."""
+    """The learning-rate schedule over `steps`, to be stepped after every optimiser step."""
     return torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: warm_up_cosine(step, steps, warmup_ratio)
     )
 
 
 def warm_up_cosine(step: int, steps: int, warmup_ratio: float) -> float:
-    """Share of the peak rate at a step: linear rise over `warmup_ratio` of all steps, then cosine to zero."""
-    rising = max(1, round(warmup_ratio * steps))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+    """Fraction of the peak rate: linear warm-up over `warmup_ratio` of all steps, then cosine to zero."""
+    warmup = max(1, round(warmup_ratio * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))

@@ -1,4 +1,4 @@
-"""How a training is seen while it runs: a line or a bar, a growing history, and the loggers of a setting."""
+"""Progress of a running training: lines or a bar, the growing history, and the loggers of the settings."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from crossmodal_peft.files import atomic_write
 
 @dataclass(frozen=True)
 class StepReport:
-    """A training after a step: `step` of `steps` in epoch `epoch` of `epochs`, `total` from the start.
+    """Progress after a step: `step` of `steps` in epoch `epoch` of `epochs`, `total` steps since the start.
 
     `loss` is that of the step, `learning_rate` that of the next; `seconds_left` is an estimate; `history` has
     a row for each finished epoch.
@@ -33,7 +33,7 @@ class StepReport:
     history: list[dict[str, float]]
 
     def line(self) -> str:
-        """For people: which cell, how far, how good, how fast, how long still."""
+        """One line for people: cell, progress, loss, speed, time left."""
         return (
             f"{self.cell}: epoch {self.epoch}/{self.epochs}, step {self.step}/{self.steps}, "
             f"loss {self.loss:.3f}, {self.items_per_second:.0f} samples/s, {self.seconds_left:.0f} s left"
@@ -41,47 +41,47 @@ class StepReport:
 
 
 class Logger(Protocol):
-    """Is shown every step and every finished epoch (whose row is the last of the history)."""
+    """Receives every step and every finished epoch (whose row is the last of the history)."""
 
-    def step(self, moment: StepReport) -> None:
-        """A step was made."""
+    def step(self, report: StepReport) -> None:
+        """Called after each step."""
 
-    def epoch(self, moment: StepReport) -> None:
-        """An epoch ended, with its validation."""
+    def epoch(self, report: StepReport) -> None:
+        """Called after each epoch and its validation."""
 
     def close(self) -> None:
-        """The training ended, or was interrupted."""
+        """Called when the training has ended or was interrupted."""
 
 
 class Lines:
-    """A line every so many seconds, and one for each epoch."""
+    """Prints a line every `seconds`, and one per epoch."""
 
-    def __init__(self, seconds: float, report: Callable[[str], None]):
-        self.seconds, self.report = seconds, report
+    def __init__(self, seconds: float, write: Callable[[str], None]):
+        self.seconds, self.write = seconds, write
         self.last = time.perf_counter()
 
-    def step(self, moment: StepReport) -> None:
-        """Report, if the last line is long ago."""
+    def step(self, report: StepReport) -> None:
+        """Print a line, if it is time."""
         if time.perf_counter() - self.last >= self.seconds:
-            self.report(moment.line())
+            self.write(report.line())
             self.last = time.perf_counter()
 
-    def epoch(self, moment: StepReport) -> None:
-        """Report the epoch's mean loss and validation recall."""
-        row = moment.history[-1]
-        self.report(
-            f"{moment.cell}: epoch {moment.epoch}/{moment.epochs}, loss {row['loss']:.3f}, "
+    def epoch(self, report: StepReport) -> None:
+        """Print the epoch's mean loss and validation recall."""
+        row = report.history[-1]
+        self.write(
+            f"{report.cell}: epoch {report.epoch}/{report.epochs}, loss {row['loss']:.3f}, "
             f"validation recall {100 * row['validation_recall']:.1f} %, "
-            f"{moment.items_per_second:.0f} samples/s, {moment.seconds_left:.0f} s left"
+            f"{report.items_per_second:.0f} samples/s, {report.seconds_left:.0f} s left"
         )
         self.last = time.perf_counter()
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 class Bar(Lines):
-    """A bar on a terminal in place of the lines between epochs."""
+    """A progress bar on a terminal, instead of lines between epochs."""
 
     def __init__(self) -> None:
         from tqdm import tqdm
@@ -89,10 +89,10 @@ class Bar(Lines):
         super().__init__(0.0, lambda line: tqdm.write(line))
         self.bar: Any = tqdm(unit="step", dynamic_ncols=True, leave=False)
 
-    def step(self, moment: StepReport) -> None:
+    def step(self, report: StepReport) -> None:
         """Move the bar."""
-        self.bar.total, self.bar.n = moment.epochs * moment.steps, moment.total
-        self.bar.set_description_str(moment.line(), refresh=False)
+        self.bar.total, self.bar.n = report.epochs * report.steps, report.total
+        self.bar.set_description_str(report.line(), refresh=False)
         self.bar.update(0)
 
     def close(self) -> None:
@@ -106,29 +106,29 @@ class HistoryFile:
     def __init__(self, path: Path):
         self.path = path
 
-    def step(self, moment: StepReport) -> None:
-        """It has rows for epochs only."""
+    def step(self, report: StepReport) -> None:
+        """Write nothing: rows are epochs."""
 
-    def epoch(self, moment: StepReport) -> None:
-        """Write it, whole."""
+    def epoch(self, report: StepReport) -> None:
+        """Write all rows so far."""
         with atomic_write(self.path) as partial:
-            pd.DataFrame(moment.history).to_csv(partial, index=False, float_format="%.6g")
+            pd.DataFrame(report.history).to_csv(partial, index=False, float_format="%.6g")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
 
 def open_loggers(names: Sequence[str], folder: Callable[[str], Path], made: int) -> list[Logger]:
-    """The loggers of a setting, each with a folder of its own; `made` steps were made before.
+    """Open loggers by name, each with its own folder, for a training that has already made `made` steps.
 
-    Raises ValueError that says what to install where a logger's package is missing.
+    Raises ValueError saying what to install if a logger's package is missing.
     """
-    found = []
+    loggers = []
     for name in names:
         try:
-            found.append(plugins.module("loggers", name).open_logger(folder(name), made))
+            loggers.append(plugins.module("loggers", name).open_logger(folder(name), made))
         except ImportError as error:
             raise ValueError(
                 f"logging.loggers: {name} needs a package: pip install {name} ({error})"
             ) from error
-    return found
+    return loggers

@@ -1,4 +1,4 @@
-"""The request to stop, which a cluster makes by SIGTERM and a person by Ctrl-C."""
+"""Stop requests: SIGTERM from a cluster, Ctrl-C from a person."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -11,24 +11,24 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(Exception):
-    """A training was asked to stop, and its state is written."""
+    """The training was asked to stop, and its state is written."""
 
 
 @contextmanager
 def catch_stop_requests() -> Iterator[Callable[[], bool]]:
-    """While the block runs, a first request is only noted: the function says whether there was one.
+    """While the block runs, a first stop request is only recorded: the yielded function says whether it came.
 
-    A second request acts as it does without this.
+    A second request has its usual effect.
     """
     requests: list[int] = []
     before = {number: signal.getsignal(number) for number in SIGNALS}
 
-    def note(number: int, frame: Any) -> None:
+    def record(number: int, frame: Any) -> None:
         requests.append(number)
         _restore(before)
 
     for number in SIGNALS:
-        signal.signal(number, note)
+        signal.signal(number, record)
     try:
         yield lambda: bool(requests)
     finally:

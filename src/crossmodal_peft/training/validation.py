@@ -1,8 +1,8 @@
-"""The recall on validation that the best epoch is chosen by.
+"""The validation recall by which the best epoch is chosen.
 
-A few lines of its own, in plain float64, so that nothing is trained again when the evaluation gets faster or
-has more metrics. The numbers are those of the evaluation to the last digit: embeddings are rounded to the
-grid of `retrieval.exact`, and a tie counts as the mean over all orders of the items that tie.
+A separate implementation in plain float64, so that a faster evaluation or more metrics cause no retraining.
+Its numbers equal those of the evaluation to the last digit: embeddings are rounded to the grid of
+`retrieval.exact`, and ties count as the mean over all orders of the tied items.
 """
 
 from itertools import permutations
@@ -59,7 +59,7 @@ def _grid(gallery: Gallery, name: str) -> Tensor:
 def _first_relevant(
     queries: Tensor, gallery: Tensor, labels: tuple[np.ndarray, np.ndarray]
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """(queries,) each: items above the best relevant one, items level with it, and relevant ones of those."""
+    """(queries,) each: items above the best relevant one, items tied with it, relevant ones among these."""
     height, found = max(SCORES_AT_ONCE // len(gallery), 1), []
     for first in range(0, len(queries), height):
         relevant = torch.from_numpy(labels[0][first : first + height, None] == labels[1])
@@ -75,8 +75,8 @@ def _first_relevant(
 def _hits(above: NDArray, tied: NDArray, relevant: NDArray, k: int) -> NDArray:
     """(queries,) probability that a relevant item is among the first k; NaN for a query that has none.
 
-    Of the tied items' places, those among the first k hold no relevant item with the probability that is
-    multiplied up here, place by place.
+    The loop multiplies up the probability that the tied items' places among the first k hold no relevant
+    item, place by place.
     """
     places = np.clip(k - above, 0, tied)
     missed = np.ones(len(above))

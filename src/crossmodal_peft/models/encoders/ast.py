@@ -23,7 +23,7 @@ ROLES = {
     "feed_forward_norm": "layernorm_after",
 }
 SAMPLE_RATE = 16_000
-WINDOW = 400  # Samples of one frame, the least that a filter bank takes.
+WINDOW = 400  # Samples in one frame, the fewest from which a filter bank can be computed.
 
 
 def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
@@ -36,9 +36,10 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
 
 
 def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[np.ndarray, None]]:
-    """A function from 16 kHz mono waves to normalised Kaldi filter banks (batch, frames, bins).
+    """A function from 16 kHz mono waveforms to normalised Kaldi filter banks (batch, frames, bins).
 
-    Waves are cut to `seconds`, their banks cut or padded to the model's frames, 100 a second.
+    Waveforms are truncated to `seconds`, filter banks (100 frames per second) truncated or padded to the
+    number of frames that the model expects.
     """
     from transformers import ASTFeatureExtractor
 
@@ -59,5 +60,5 @@ def embed(model: Any, inputs: Tensor) -> Tensor:
 
 
 def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """One layer. Patches are never masked: AST pads with silence, as in its training."""
+    """Run one layer. Patches are never masked: AST pads with silence, as in its training."""
     return layer(hidden, None)

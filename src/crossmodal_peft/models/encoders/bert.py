@@ -24,7 +24,7 @@ ROLES = {
 
 
 def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
-    """The model class of a model type, and its keywords: the pooler is left out."""
+    """The model class for a model type, and its keywords, which leave out the pooler."""
     if model_type == "bert":
         from transformers.models.bert.modeling_bert import BertModel
 
@@ -57,5 +57,5 @@ def embed(model: Any, inputs: Tensor) -> Tensor:
 
 
 def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """One layer; `mask` (batch, 1, 1, tokens) is true for keys that are no padding."""
+    """Run one layer; `mask` (batch, 1, 1, tokens) is true for keys that are not padding."""
     return layer(hidden, mask)

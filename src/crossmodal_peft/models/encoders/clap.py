@@ -1,7 +1,7 @@
 """CLAP's audio encoder, HTSAT: a Swin transformer over the log-mel spectrogram of ten seconds.
 
-Behind each of its stages but the last, four tokens become one of twice the width. The blocks of all stages
-are the layers here, each stage's last with its merging. The batch norm keeps its statistics.
+After each stage but the last, patch merging turns four tokens into one of twice the width. The layers here
+are the blocks of all stages, the last of a stage together with its merging. The batch norm stays frozen.
 """
 
 from collections.abc import Callable
@@ -32,9 +32,9 @@ SAMPLE_RATE = 48_000
 
 
 class ClapAudioModel(modeling_clap.ClapAudioModel):
-    """Without the fusion of clips above ten seconds, which are cut here, and with the common attention."""
+    """Without the fusion of clips over ten seconds (truncated here), and with the shared attention."""
 
-    base_model_prefix = "audio_model"  # Its name in a whole model's file.
+    base_model_prefix = "audio_model"  # Its name in the weights of a complete CLAP model.
     _supports_sdpa = True
 
     def __init__(self, config: Any):
@@ -45,16 +45,16 @@ class ClapAudioModel(modeling_clap.ClapAudioModel):
                 module.__class__, module.config = WindowAttention, config
 
     def train(self, mode: bool = True) -> "ClapAudioModel":
-        """Training or not: batch norms never use a batch's own statistics, and never change theirs."""
+        """Set training mode, except for the batch norm, which keeps and always uses its stored statistics."""
         super().train(mode)
         self.audio_encoder.batch_norm.eval()
         return self
 
 
 class WindowAttention(modeling_clap.ClapAudioSelfAttention):
-    """The model's own, by way of the attention that all encoders use.
+    """The model's own attention, computed by the implementation that all encoders share.
 
-    A learned prefix stands in every window, without a position.
+    A learned prefix is prepended in every window, without a position.
     """
 
     config: Any
@@ -64,7 +64,8 @@ class WindowAttention(modeling_clap.ClapAudioSelfAttention):
     ) -> Any:
         """Windows (batch · windows, tokens, width) → the same, in a tuple.
 
-        `attention_mask` (windows, tokens, tokens) is added to scores: it parts what the shift put together.
+        `attention_mask` (windows, tokens, tokens) is added to the scores: it separates regions that only the
+        cyclic shift brought together.
         """
         count, tokens, width = hidden_states.shape
         query, key, value = (
@@ -80,7 +81,7 @@ class WindowAttention(modeling_clap.ClapAudioSelfAttention):
 
 
 class Layer(nn.Module):
-    """A block, and what merges tokens behind it: parts of the model, which knows them by other names."""
+    """A block and the patch merging after it, if any; the model holds both under other names."""
 
     def __init__(self, block: Any, merge: Any):
         super().__init__()
@@ -105,17 +106,17 @@ def layers(model: Any) -> dict[str, nn.Module]:
 
 
 def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
-    """The model class of a model type, of the whole model or of its audio encoder alone, and its keywords."""
+    """The model class for a model type (complete model or audio encoder alone), and its keywords."""
     if model_type not in ("clap", "clap_audio_model"):
         raise ValueError(f"the family clap loads model type clap, not {model_type!r}")
     return ClapAudioModel, {}
 
 
 def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[np.ndarray, None]]:
-    """A function from 48 kHz mono waves to log-mel features in decibels (batch, frames, bins).
+    """A function from 48 kHz mono waveforms to log-mel features in decibels (batch, frames, bins).
 
-    Waves are cut to `seconds`, and to what the model hears at once, from their start on (its training takes a
-    random part); the model's extractor repeats shorter ones as often as they fit, and pads.
+    Waveforms are truncated to `seconds` and to the model's maximum length, keeping the start (CLAP's training
+    takes a random part); the model's extractor repeats shorter ones as often as they fit, then pads.
     """
     from transformers import ClapFeatureExtractor
 
@@ -125,7 +126,7 @@ def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[
     def prepare(waves: list[np.ndarray]) -> tuple[np.ndarray, None]:
         cut = [wave[:samples] for wave in waves]
         features = extractor(cut, sampling_rate=SAMPLE_RATE, return_tensors="np")["input_features"]
-        return features[:, 0].astype(np.float16), None  # A model with fusion has four channels, equal here.
+        return features[:, 0].astype(np.float16), None  # With fusion there are four channels, equal here.
 
     return prepare
 
@@ -138,5 +139,5 @@ def embed(model: Any, inputs: Tensor) -> Tensor:
 
 
 def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """One layer. Frames are never masked: what pads is heard, as in CLAP's training."""
+    """Run one layer. Frames are never masked: padding is attended to, as in CLAP's training."""
     return layer(hidden)

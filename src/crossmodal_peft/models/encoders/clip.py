@@ -1,4 +1,4 @@
-"""The image encoders of CLIP and SigLIP, without projection and pooling head. SigLIP has no class token."""
+"""The image encoders of CLIP and SigLIP, without projection or pooling head. SigLIP has no class token."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from crossmodal_peft.data.images import PicturePreparer, picture_preparer
 
 MODALITY = "image"
 LAYERS = "encoder.layers"
-FINAL = ["post_layernorm"]  # CLIP applies it to the class token, SigLIP to all.
+FINAL = ["post_layernorm"]  # CLIP applies it to the class token only, SigLIP to all tokens.
 ROLES = {
     "attention": "self_attn",
     "query": "self_attn.q_proj",
@@ -25,7 +25,7 @@ ROLES = {
 
 
 def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
-    """The model class of a model type, of the whole model or of its image encoder alone, and its keywords."""
+    """The model class for a model type (complete model or image encoder alone), and its keywords."""
     if model_type in ("clip", "clip_vision_model"):
         from transformers.models.clip.modeling_clip import CLIPVisionModel
 
@@ -34,7 +34,7 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
         from transformers.models.siglip import modeling_siglip
 
         class SiglipVisionModel(modeling_siglip.SiglipVisionModel):
-            """Without the pooling head: it would count among the parameters, and nothing here uses it."""
+            """Without the pooling head, which would count as parameters but is never used here."""
 
             def __init__(self, config: Any):
                 config.vision_use_head = False
@@ -45,7 +45,7 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
 
 
 def preparer(folder: Path, settings: Any) -> PicturePreparer:
-    """As `picture_preparer`, at the size that the settings ask for."""
+    """As `picture_preparer`, at the size given in the settings."""
     return picture_preparer(folder, settings.image_size)
 
 
@@ -57,5 +57,5 @@ def embed(model: Any, inputs: Tensor) -> Tensor:
 
 
 def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """One layer. Pictures have no padding."""
+    """Run one layer. Images have no padding."""
     return layer(hidden, None)

@@ -32,10 +32,10 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
 
 
 def preparer(folder: Path, settings: Any) -> PicturePreparer:
-    """A function from pictures to bytes (batch, 3, size, size): padded with white, nothing is cut off.
+    """A function from images to uint8 (batch, 3, size, size): padded with white, never cropped.
 
-    Without an `image_size`, to the channels that the model's own processor gives, which cuts out the middle.
-    Raises ValueError if the folder then has no processor.
+    Without an `image_size`, to the normalised channels of the model's own processor, which takes a centre
+    crop. Raises ValueError if the folder has no processor in that case.
     """
     if settings.image_size is None:
         if not (folder / PROCESSOR).exists():
@@ -45,7 +45,7 @@ def preparer(folder: Path, settings: Any) -> PicturePreparer:
 
 
 def embed(model: Any, inputs: Tensor) -> Tensor:
-    """Bytes or normalised channels (batch, 3, size, size) → class token, patches (batch, tokens, width)."""
+    """uint8 or normalised channels (batch, 3, size, size) → class token, patches (batch, tokens, width)."""
     if inputs.dtype == torch.uint8:
         return model.embeddings(normalise(inputs, IMAGENET_MEAN, IMAGENET_STD))
     return model.embeddings(inputs.float())
@@ -56,5 +56,5 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """One layer. Pictures have no padding."""
+    """Run one layer. Images have no padding."""
     return layer(hidden)

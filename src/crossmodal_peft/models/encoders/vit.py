@@ -25,7 +25,7 @@ ROLES = {
 
 
 def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
-    """The model class and its keywords: the pooler is left out."""
+    """The model class and its keywords, which leave out the pooler."""
     from transformers.models.vit.modeling_vit import ViTModel
 
     if model_type != "vit":
@@ -34,7 +34,7 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
 
 
 def preparer(folder: Path, settings: Any) -> PicturePreparer:
-    """As `picture_preparer`, at the size that the settings ask for."""
+    """As `picture_preparer`, at the size given in the settings."""
     return picture_preparer(folder, settings.image_size)
 
 
@@ -45,5 +45,5 @@ def embed(model: Any, inputs: Tensor) -> Tensor:
 
 
 def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """One layer. Pictures have no padding."""
+    """Run one layer. Images have no padding."""
     return layer(hidden, None)

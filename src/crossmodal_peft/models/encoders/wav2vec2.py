@@ -1,4 +1,4 @@
-"""wav2vec 2.0, HuBERT, WavLM: a transformer over the features that convolutions find, 50 a second."""
+"""wav2vec 2.0, HuBERT and WavLM: a transformer over convolutional features, 50 per second."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ SAMPLE_RATE = 16_000
 
 
 class WavLMModel(modeling_wavlm.WavLMModel):
-    """The model with the common attention."""
+    """The model with the attention that all encoders share."""
 
     _supports_sdpa = True
 
@@ -38,14 +38,14 @@ class WavLMModel(modeling_wavlm.WavLMModel):
         attentions = [layer.attention for layer in self.encoder.layers]
         for attention in attentions:
             attention.__class__, attention.config = GatedAttention, config
-            attention.first = (attentions[0],)  # In a tuple: it stands in the model's state once.
+            attention.first = (attentions[0],)  # In a tuple, so that it is in the state dict only once.
 
 
 class GatedAttention(modeling_wavlm.WavLMAttention):
-    """WavLM's own, by way of the attention that all encoders use (Chen et al. 2022, 2110.13900, section 3.1).
+    """WavLM's gated attention (Chen et al. 2022, 2110.13900, section 3.1), through the shared implementation.
 
-    All layers share the first one's biases by distance, and each gates them by what it hears. A learned
-    prefix has no position; prompts stand before the first frame.
+    All layers share the first layer's relative position biases, and each gates them by its own input. A
+    learned prefix has no position; prompts come before the first frame.
     """
 
     config: Any
@@ -67,7 +67,7 @@ class GatedAttention(modeling_wavlm.WavLMAttention):
 
 
 def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
-    """The model class of a model type, with its `last_norm`, and its keywords."""
+    """The model class for a model type, with `last_norm` added, and its keywords."""
     from transformers.models.hubert.modeling_hubert import HubertModel
     from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Model
 
@@ -79,12 +79,12 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _last_norm(model: Any) -> nn.Module:
-    """What follows the last layer: nothing in base models, whose encoder's norm precedes the first."""
+    """The norm after the last layer: none in base models, whose encoder norm comes before the first layer."""
     return model.encoder.layer_norm if model.config.do_stable_layer_norm else nn.Identity()
 
 
 def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[np.ndarray, None]]:
-    """A function from 16 kHz mono waves to those of the model's extractor, cut or padded (batch, samples)."""
+    """A function from 16 kHz mono waveforms to the extractor's, truncated or padded (batch, samples)."""
     from transformers import Wav2Vec2FeatureExtractor
 
     extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
@@ -98,7 +98,7 @@ def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[
 
 
 def embed(model: Any, inputs: Tensor) -> Tensor:
-    """Waves (batch, samples) → projected features with their positions (batch, frames, width)."""
+    """Waveforms (batch, samples) → projected features with positional embeddings (batch, frames, width)."""
     features = inputs.to(torch.float32)[:, None]
     for layer in model.feature_extractor.conv_layers:
         features = layer(features)
@@ -109,6 +109,6 @@ def embed(model: Any, inputs: Tensor) -> Tensor:
 
 
 def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """One layer. Frames are never masked: padding is silence, as in the training of the base models."""
+    """Run one layer. Frames are never masked: padding is silence, as in the training of the base models."""
     output = layer(hidden, None)
     return output[0] if isinstance(output, tuple) else output

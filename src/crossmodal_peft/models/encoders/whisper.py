@@ -1,4 +1,4 @@
-"""Whisper's encoder. Clips shorter than 30 s use the first positions only: 50 tokens a second."""
+"""Whisper's encoder. Clips shorter than 30 s use the first positions only: 50 tokens per second."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,14 +27,14 @@ SAMPLE_RATE = 16_000
 
 
 def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
-    """The model class and its keywords; of a whole model's folder it takes the encoder."""
+    """The model class and its keywords; from a complete Whisper model it loads the encoder."""
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
     return WhisperEncoder, {}
 
 
 def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[np.ndarray, None]]:
-    """A function from 16 kHz mono waves, cut or padded, to log-mel features (batch, bins, frames)."""
+    """A function from 16 kHz mono waveforms, cut or padded, to log-mel features (batch, bins, frames)."""
     from transformers import WhisperFeatureExtractor
 
     extractor = WhisperFeatureExtractor.from_pretrained(folder)
@@ -55,5 +55,5 @@ def embed(model: Any, inputs: Tensor) -> Tensor:
 
 
 def run_layer(layer: nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """One layer. Frames are never masked: Whisper hears padding as silence, as in its training."""
+    """Run one layer. Frames are never masked: padding is silence, as in Whisper's training."""
     return layer(hidden, None)

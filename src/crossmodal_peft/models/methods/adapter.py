@@ -1,9 +1,9 @@
-"""Bottleneck adapters: in series after attention and feed-forward block (Houlsby et al. 2019, 1902.00751),
-after the feed-forward block only (Pfeiffer et al. 2020, 2005.00247), or parallel to it (He et al. 2022,
-2110.04366).
+"""Bottleneck adapters: in series after the attention and feed-forward blocks (Houlsby et al. 2019,
+1902.00751), after the feed-forward block only (Pfeiffer et al. 2020, 2005.00247), or in parallel to it (He et
+al. 2022, 2110.04366).
 
-The place is Pfeiffer's; the form is Houlsby's in both: the adapter reads the block's own output, before the
-residual sum. Pfeiffer et al. let it read the normalised sum, which encoders with norms first do not have.
+`pfeiffer` is Pfeiffer's placement in Houlsby's form: the adapter reads the block's own output, before the
+residual sum. Pfeiffer et al. let it read the normalised sum, which pre-norm encoders do not have.
 """
 
 from typing import Any, Literal
@@ -16,16 +16,16 @@ IN_SERIES = {"houlsby": ["attention_output", "feed_forward_out"], "pfeiffer": ["
 
 
 class Settings(MethodSettings):
-    """`bottleneck` sets the size: 2 · bottleneck · width + bottleneck + width parameters a place."""
+    """`bottleneck` sets the size: 2 · bottleneck · width + bottleneck + width parameters per adapter."""
 
     kind: Literal["adapter"]
     bottleneck: PositiveInt = Field(16, description="Width of the bottleneck.")
     placement: Literal["houlsby", "pfeiffer", "parallel"] = Field(
         "houlsby",
-        description="After attention and feed-forward block, after the latter, or parallel to it.",
+        description="After the attention and feed-forward blocks, after the latter, or parallel to it.",
     )
-    activation: Literal["gelu", "relu"] = Field("gelu", description="Between down and up.")
-    scale: PositiveFloat = Field(1.0, description="Factor of what is added; He et al. use 4 in parallel.")
+    activation: Literal["gelu", "relu"] = Field("gelu", description="Between down and up projection.")
+    scale: PositiveFloat = Field(1.0, description="Factor on its output; He et al. use 4 in parallel.")
 
     @property
     def size_key(self) -> str:
@@ -52,7 +52,7 @@ def attach(encoder: Any, layers: range, settings: Settings) -> None:
 
 
 def bottleneck(width: int, settings: Settings) -> Any:
-    """down → activation → up, from width to width; it starts as zero."""
+    """down → activation → up, from width to width; its output is zero at first."""
     from torch import nn
 
     activation = {"gelu": nn.GELU, "relu": nn.ReLU}[settings.activation]

@@ -1,4 +1,4 @@
-"""Nothing in the encoders trains: only the projections and the temperature, which every method trains."""
+"""Frozen encoders: only the projections and the loss's own parameters are trained, as in every method."""
 
 from typing import Any, Literal
 
@@ -6,14 +6,14 @@ from crossmodal_peft.config.schema import MethodSettings, Modality
 
 
 class Settings(MethodSettings):
-    """Takes no settings of its own."""
+    """Has no settings of its own."""
 
     kind: Literal["frozen"]
 
     def reach(self, modality: Modality) -> None:
-        """No encoder."""
+        """None: no encoder is adapted."""
         return None
 
 
 def attach(encoder: Any, layers: range, settings: Settings) -> None:
-    """Leave the encoder as it is."""
+    """Leave the encoder frozen."""

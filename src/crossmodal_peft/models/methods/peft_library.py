@@ -1,4 +1,4 @@
-"""Any method of the peft library that acts on linear layers or norms: its type and its own keywords."""
+"""Any method of the peft library that adapts linear layers or norms, by its type and its own keywords."""
 
 import difflib
 from contextlib import nullcontext
@@ -12,17 +12,17 @@ from crossmodal_peft.config.schema import MethodSettings
 Linear = Literal["query", "key", "value", "attention_output", "feed_forward_in", "feed_forward_out"]
 Norm = Literal["attention_norm", "feed_forward_norm"]
 
-# Types that have target modules, but not of an encoder's kind.
+# Types that have target modules but cannot adapt these encoders.
 REFUSED = {
     "ADAPTION_PROMPT": "works in Llama and Mistral decoders only",
     "POLY": "needs task ids with every input",
     "SHADOW": "needs a second model beside the encoder",
-    "TRAINABLE_TOKENS": "trains rows of a token embedding, which lies below every cut",
+    "TRAINABLE_TOKENS": "trains rows of a token embedding, which is below every cut",
 }
-# The option that grows with the parameters, for types whose count has no further conditions.
+# The option that sets the number of parameters, for types that allow any value of it.
 SIZES = {"LORA": "r", "LOHA": "r", "LOKR": "r", "HRA": "r", "VERA": "r", "FOURIERFT": "n_frequency"}
 ALPHAS = {"LORA": "lora_alpha", "LOHA": "alpha", "LOKR": "alpha"}
-# Options that attach sets itself.
+# Options set by `attach`.
 OWN = {"target_modules", "feedforward_modules", "total_step", "peft_type", "inference_mode"}
 
 
@@ -32,17 +32,17 @@ class Settings(MethodSettings):
     kind: Literal["peft_library"]
     peft_type: str = Field(description="Name in peft.PeftType, for example LORA.")
     target_modules: list[Linear | Norm] = Field(
-        ["query", "value"], description="Linear layers, for LN_TUNING norms, that it acts on.", min_length=1
+        ["query", "value"], description="Linear layers to adapt; norms for LN_TUNING.", min_length=1
     )
     options: dict[str, Any] = Field({}, description="Keywords of the method's configuration class in peft.")
 
     alpha_over_rank: PositiveFloat | None = Field(
-        None, description="Sets the option lora_alpha (or alpha) as a multiple of r, whatever r becomes."
+        None, description="Sets lora_alpha (or alpha) to this multiple of r, even if a budget sets r."
     )
 
     @property
     def size_key(self) -> str | None:
-        """The option that a budget sets; None for types without one, or where it has other conditions."""
+        """The option that a budget sets; None for types without one that allows any value."""
         return f"options.{SIZES[self.peft_type]}" if self.peft_type in SIZES else None
 
     @model_validator(mode="after")
@@ -56,28 +56,26 @@ class Settings(MethodSettings):
                     f"alpha_over_rank: {self.peft_type} has no alpha, or its options set it already"
                 )
             if "r" not in self.options and self.budget is None:
-                raise ValueError("alpha_over_rank: the options must give r")
+                raise ValueError("alpha_over_rank: needs a rank; set r in the options")
         return self
 
 
 def mistake_in(kind: str, target: list[str], options: dict[str, Any]) -> str | None:
-    """One line that says why peft cannot do this, or None. Loads neither peft nor torch."""
+    """One line saying why peft cannot do this, or None. Imports neither peft nor torch."""
     types = {name: known for name, known in options_by_type().items() if "target_modules" in known}
     if kind in REFUSED:
         return f"peft_type: {kind} {REFUSED[kind]}"
     if kind not in types:
         usable = ", ".join(sorted(types.keys() - REFUSED.keys()))
-        return (
-            f"peft_type: {kind!r} is no type of peft that acts on modules of an encoder; there are: {usable}"
-        )
+        return f"peft_type: {kind!r} is not a PEFT type that adapts encoder modules; choose one of: {usable}"
     norms = {"attention_norm", "feed_forward_norm"} & set(target)
     if kind == "LN_TUNING" and norms != set(target):
-        return "target_modules: LN_TUNING acts on attention_norm and feed_forward_norm only"
+        return "target_modules: LN_TUNING adapts attention_norm and feed_forward_norm only"
     if kind != "LN_TUNING" and norms:
-        return f"target_modules: {kind} acts on linear layers, not on {', '.join(sorted(norms))}"
+        return f"target_modules: {kind} adapts linear layers, not {', '.join(sorted(norms))}"
     for option in options:
         if option in OWN:
-            return f"options.{option}: follows from target_modules, layers and train; it cannot be set"
+            return f"options.{option}: is derived from target_modules, layers and train; it cannot be set"
         if option not in types[kind]:
             close = difflib.get_close_matches(option, types[kind], 1)
             return f"options.{option}: {kind} has no such option" + (
@@ -89,15 +87,15 @@ def mistake_in(kind: str, target: list[str], options: dict[str, Any]) -> str | N
 def attach(encoder: Any, layers: range, settings: Settings) -> None:
     """Let peft insert its modules into the encoder, in place.
 
-    Raises ValueError if the encoder lacks a role, or peft refuses a value of an option for it.
+    Raises ValueError if the encoder lacks a role, or if peft rejects the value of an option.
     """
     import torch
     from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 
     tuner_class: Any = PEFT_TYPE_TO_TUNER_MAPPING[settings.peft_type]  # type: ignore[index]
-    # BOFT reads values while it builds its permutations: tensors on "meta", where we only count, have none.
+    # BOFT reads values to build its permutations, but tensors on "meta", where we only count, have none.
     with torch.device("cpu") if settings.peft_type == "BOFT" else nullcontext():
-        # Not `inject_adapter_in_model`, which refuses VeRA: its shared projections live on in its layers.
+        # Not `inject_adapter_in_model`, which rejects VeRA: its layers keep its shared projections alive.
         tuner = tuner_class(encoder.model, configuration(encoder, layers, settings), adapter_name="default")
     if settings.peft_type == "ADALORA":
         follow_adalora(encoder, tuner)
@@ -106,18 +104,18 @@ def attach(encoder: Any, layers: range, settings: Settings) -> None:
 def configuration(encoder: Any, layers: range, settings: Settings) -> Any:
     """The peft configuration of a method in the given layers of an encoder.
 
-    Raises ValueError if the encoder lacks a role, or if peft refuses a value of an option.
+    Raises ValueError if the encoder lacks a role, or if peft rejects the value of an option.
     """
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     encoder.modules_of(settings.target_modules, layers)
     options: dict[str, Any] = {"target_modules": encoder.names_of(settings.target_modules, layers)}
     if settings.peft_type == "IA3":
-        # IA3 rescales what enters the feed-forward block's second layer, and what leaves the other layers.
+        # IA3 rescales the input of the feed-forward block's second layer, and the output of other layers.
         inner = [role for role in settings.target_modules if role == "feed_forward_out"]
         options["feedforward_modules"] = encoder.names_of(inner, layers)
     if settings.peft_type == "ADALORA":
-        # peft wants a number now; `follow_adalora` sets the true one when the training knows it.
+        # peft needs a number now; `follow_adalora` sets the true one, which is known during training.
         options["total_step"] = 10**9
     if settings.alpha_over_rank is not None:
         options[ALPHAS[settings.peft_type]] = settings.alpha_over_rank * settings.options["r"]
@@ -128,10 +126,10 @@ def configuration(encoder: Any, layers: range, settings: Settings) -> Any:
 
 
 def follow_adalora(encoder: Any, tuner: Any) -> None:
-    """Prune ranks after every step, and add the penalty on rows of P and Q that are not orthogonal.
+    """Prune ranks after every step, and add the orthogonality penalty on P and Q.
 
-    The schedule runs over all steps of the training (AdaLoRA, Zhang et al. 2023, 2303.10512, section 3).
-    Raises ValueError if `target_r` is not below `init_r`: there would be nothing to prune.
+    The schedule spans all training steps (AdaLoRA, Zhang et al. 2023, 2303.10512, section 3). Raises
+    ValueError if `target_r` is not below `init_r`: there would be nothing to prune.
     """
     import torch
 
@@ -158,11 +156,11 @@ def follow_adalora(encoder: Any, tuner: Any) -> None:
     )
 
 
-AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # Of AdaLoRA's rank allocator, by parameter name.
+AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # In AdaLoRA's rank allocator, by parameter name.
 
 
 def importances(tuner: Any, config: Any) -> dict[str, Any]:
-    """What AdaLoRA remembers between steps: the averages of its importance scores, and the ranks it chose."""
+    """AdaLoRA's state between steps: the moving averages of its importance scores, and the ranks it chose."""
     import torch
 
     kept = {f"{a}/{name}": v for a in AVERAGES for name, v in getattr(tuner.rankallocator, a).items()}
@@ -171,7 +169,7 @@ def importances(tuner: Any, config: Any) -> dict[str, Any]:
 
 
 def set_importances(tuner: Any, config: Any, kept: dict[str, Any]) -> None:
-    """Give AdaLoRA back what `importances` returned."""
+    """Restore AdaLoRA's state from what `importances` returned."""
     by_kind: dict[str, dict[str, Any]] = {kind: {} for kind in (*AVERAGES, "rank_pattern")}
     for name, value in kept.items():
         kind, _, parameter = name.partition("/")

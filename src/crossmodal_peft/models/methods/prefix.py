@@ -1,4 +1,4 @@
-"""Prefix tuning: learned keys and values before every attention's own (Li & Liang 2021, 2101.00190)."""
+"""Prefix tuning: learned keys and values prepended in every attention (Li & Liang 2021, 2101.00190)."""
 
 from typing import Any, Literal
 
@@ -8,18 +8,18 @@ from crossmodal_peft.config.schema import MethodSettings, Strict
 
 
 class Reparameterisation(Strict):
-    """In training, an MLP over learned tokens that all layers share computes the prefixes."""
+    """During training, an MLP computes the prefixes from learned tokens that all layers share."""
 
     width: PositiveInt = Field(description="Hidden width of the MLP.")
 
 
 class Settings(MethodSettings):
-    """`virtual_tokens` sets the size: 2 · virtual_tokens · width parameters a layer."""
+    """`virtual_tokens` sets the size: 2 · virtual_tokens · width parameters per layer."""
 
     kind: Literal["prefix"]
-    virtual_tokens: PositiveInt = Field(16, description="Learned key-value pairs of each layer.")
+    virtual_tokens: PositiveInt = Field(16, description="Learned key-value pairs per layer.")
     reparameterisation: Reparameterisation | None = Field(
-        None, description="MLP that computes the prefixes in training; only its results are saved."
+        None, description="MLP that computes the prefixes during training; only its results are saved."
     )
 
     @property
@@ -31,8 +31,8 @@ class Settings(MethodSettings):
 def attach(encoder: Any, layers: range, settings: Settings) -> None:
     """Give the attention of each layer a `prefix` that returns keys and values of shape (tokens, width).
 
-    `attention.attend_*`, which every encoder uses, put them before the sequence's own keys and values: the
-    sequence and its positions stay as they are, and no padding mask hides them.
+    `attention.attend_*`, which every encoder uses, prepend them to the sequence's own keys and values: the
+    sequence and its positions are unchanged, and no padding mask hides the prefix.
     """
     from crossmodal_peft.models.learned_prefix import LearnedPrefix, reparameterise
 

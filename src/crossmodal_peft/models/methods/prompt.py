@@ -1,4 +1,4 @@
-"""Prompt tuning: virtual tokens in the sequence (VPT, Jia et al. 2022, 2203.12119)."""
+"""Prompt tuning: virtual tokens prepended to the sequence (VPT, Jia et al. 2022, 2203.12119)."""
 
 from typing import Any, Literal
 
@@ -6,17 +6,17 @@ from pydantic import Field, PositiveInt
 
 from crossmodal_peft.config.schema import MethodSettings
 
-# Families whose layers have no place for more tokens, and why.
-UNFIT = {"clap": "a Swin transformer's tokens fill a grid, which its windows divide"}
+# Families whose layers cannot take extra tokens, and why.
+UNFIT = {"clap": "a Swin transformer's tokens fill a grid that its windows divide"}
 
 
 class Settings(MethodSettings):
-    """`virtual_tokens` sets the size: virtual_tokens · width parameters, for each layer if deep."""
+    """`virtual_tokens` sets the size: virtual_tokens · width parameters, per layer if deep."""
 
     kind: Literal["prompt"]
     virtual_tokens: PositiveInt = Field(16, description="Learned tokens.")
     deep: bool = Field(
-        True, description="New tokens in every adapted layer (VPT-deep), or in the first alone (VPT-shallow)."
+        True, description="New tokens in every adapted layer (VPT-deep), or in the first only (VPT-shallow)."
     )
 
     @property
@@ -26,10 +26,10 @@ class Settings(MethodSettings):
 
 
 def attach(encoder: Any, layers: range, settings: Settings) -> None:
-    """Put learned tokens before the sequence at the input of layers; deep ones replace those of the last.
+    """Prepend learned tokens to the input of layers; deep prompts replace those of the layer before.
 
-    They have no position, are seen by all tokens whatever is padding, and are left out of pooling. Their
-    first values are uniform within ±√(3 / width): VPT's range, √(6 / (3 · patch² + width)), for ViT-B/16.
+    They have no position, are attended to by all tokens regardless of padding, and are left out of pooling.
+    They start uniform within ±√(3 / width): VPT's range, √(6 / (3 · patch² + width)), for ViT-B/16.
     """
     import torch
     from torch import nn

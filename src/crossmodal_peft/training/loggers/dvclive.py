@@ -5,19 +5,19 @@ from typing import Any
 
 
 class Metrics:
-    """Writes DVCLive's metrics and plots; makes no DVC experiment, which is for the workflow as a whole."""
+    """Writes DVCLive's metrics and plots, but no DVC experiment, which belongs to the workflow as a whole."""
 
     def __init__(self, live: Any):
         self.live = live
 
-    def step(self, moment: Any) -> None:
-        """DVCLive rewrites its summary at each step of its own: it is shown epochs only."""
+    def step(self, report: Any) -> None:
+        """Log nothing: DVCLive rewrites its summary at each of its steps, so epochs must do."""
 
-    def epoch(self, moment: Any) -> None:
-        """Write what an epoch gives."""
-        self.live.step = moment.epoch
+    def epoch(self, report: Any) -> None:
+        """Log the epoch's loss, learning rate and validation recall."""
+        self.live.step = report.epoch
         for name in ("loss", "learning_rate", "validation_recall"):
-            self.live.log_metric(name, moment.history[-1][name])
+            self.live.log_metric(name, report.history[-1][name])
         self.live.make_summary()
 
     def close(self) -> None:
@@ -26,7 +26,7 @@ class Metrics:
 
 
 def open_logger(folder: Path, made: int) -> Metrics:
-    """Write into `folder`; after an interruption its rows are continued."""
+    """Log to `folder`; after an interruption, append to its rows."""
     from dvclive import Live
 
     return Metrics(Live(str(folder), resume=made > 0, save_dvc_exp=False, dvcyaml=None))

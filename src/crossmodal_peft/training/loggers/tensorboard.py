@@ -10,14 +10,14 @@ class Scalars:
     def __init__(self, writer: Any):
         self.writer = writer
 
-    def step(self, moment: Any) -> None:
-        """Write what a step gives."""
+    def step(self, report: Any) -> None:
+        """Log the step's loss, learning rate and samples/s."""
         for name in ("loss", "learning_rate", "items_per_second"):
-            self.writer.add_scalar(name, getattr(moment, name), moment.total)
+            self.writer.add_scalar(name, getattr(report, name), report.total)
 
-    def epoch(self, moment: Any) -> None:
-        """Write what an epoch gives."""
-        self.writer.add_scalar("validation_recall", moment.history[-1]["validation_recall"], moment.total)
+    def epoch(self, report: Any) -> None:
+        """Log the epoch's validation recall."""
+        self.writer.add_scalar("validation_recall", report.history[-1]["validation_recall"], report.total)
         self.writer.flush()
 
     def close(self) -> None:
@@ -26,7 +26,7 @@ class Scalars:
 
 
 def open_logger(folder: Path, made: int) -> Scalars:
-    """Write into `folder`; what an interrupted training wrote beyond `made` steps is hidden."""
+    """Log to `folder`; what an interrupted training logged beyond `made` steps is hidden."""
     from torch.utils.tensorboard import SummaryWriter
 
     return Scalars(SummaryWriter(str(folder), purge_step=made + 1))
