@@ -29,13 +29,7 @@ AXIS = ", ".join(dict.fromkeys(metric_named(family_of(name)).at("K").axis for na
 @rc_context(STYLE)
 def plot(quality: pd.DataFrame) -> Figure:
     """R@K (hit@K) in percent, a row of dots per method, with the deviation over seeds."""
-    points = over_seeds(
-        quality[quality["metric"].isin(SHOWN)], ["dataset", "method", "direction", "metric"], "value"
-    )
-    points[["mean", "sd"]] = points[["mean", "sd"]].mul(
-        [metric_named(metric).unit.factor for metric in points["metric"]], axis=0
-    )
-    points["pair"] = points["direction"].map(pair)
+    points = _points(quality)
     pairs = points[["dataset", "pair"]].drop_duplicates()
     methods = list(points["method"].unique())
     height = len(pairs) * (0.7 + 0.22 * len(methods)) + 0.5
@@ -55,6 +49,15 @@ def plot(quality: pd.DataFrame) -> Figure:
     figure.legend(handles=_legend(), loc="outside upper center", ncols=3)
     footnote(figure, spread(quality, "error bars"))
     return figure
+
+
+def _points(quality: pd.DataFrame) -> pd.DataFrame:
+    """Means and deviations over the seeds of the metrics in SHOWN, in their unit."""
+    shown = quality[quality["metric"].isin(SHOWN)]
+    points = over_seeds(shown, ["dataset", "method", "direction", "metric"], "value")
+    factors = [metric_named(metric).unit.factor for metric in points["metric"]]
+    points[["mean", "sd"]] = points[["mean", "sd"]].mul(factors, axis=0)
+    return points.assign(pair=points["direction"].map(pair))
 
 
 def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> None:
