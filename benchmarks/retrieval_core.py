@@ -1,9 +1,10 @@
-"""Ranks and the ten nearest items beside the bare product: CPU seconds of one thread; writes retrieval_core.md.
+"""CPU seconds of ranks and the ten nearest items beside those of the bare product; writes retrieval_core.md.
 
 Usage: python benchmarks/retrieval_core.py [--rounds 3] [--output benchmarks/retrieval_core.md]
 
-Embeddings and relevance are those of `retrieval_metrics.py`. The bare product is `torch.mm` of the same float32
-arrays into one tile of memory, 2048 x 512 scores at a time. The rounds interleave all three, the best counts.
+Embeddings and relevance are those of `retrieval_metrics.py`. The bare product is `torch.mm` of the same
+float32 arrays into one tile of memory, 2048 x 512 scores at a time. The rounds interleave all three on one
+thread, the best counts.
 """
 
 import argparse
@@ -83,9 +84,10 @@ def main() -> None:
         print(rows[-1], flush=True)
     head = ["queries x gallery", "product (s)", "ranks (s)", "ratio", "ten nearest (s)", "ratio"]
     text = (
-        f"# Ranks and nearest items beside the bare product\n\nWritten by `retrieval_core.py` on one thread of "
-        f"{processor()}, torch {torch.__version__}: CPU seconds, the best of {arguments.rounds} interleaved rounds; "
-        f"{DIMENSION} dimensions, float32. Load average of {os.cpu_count()} cores at the start: {load:.1f}."
+        "# Ranks and nearest items beside the bare product\n\n"
+        f"Written by `retrieval_core.py` on one thread of {processor()}, torch {torch.__version__}: CPU seconds, the best of {arguments.rounds} interleaved "
+        f"rounds; {DIMENSION} dimensions, float32. Load average of {os.cpu_count()} cores at the start: "
+        f"{load:.1f}."
     )
     arguments.output.write_text(f"{text}\n\n{markdown(head, rows)}\n")
 
