@@ -39,7 +39,7 @@ def to_grid(embeddings: Tensor, side: str, ids: Sequence | None = None) -> Tenso
     if ids is not None and len(ids) != len(embeddings):
         raise ValueError(f"{len(ids)} {side} ids for {len(embeddings)} embeddings")
     values = embeddings.detach().float()
-    peaks = values.abs().amax(dim=1).cpu().numpy()
+    peaks = torch.maximum(-values.amin(dim=1), values.amax(dim=1)).cpu().numpy()
     _refuse_unusable(peaks, side, ids)
     bits = (EXACT_SUM_BITS - (values.shape[1] - 1).bit_length()) // 2
     steps = np.ldexp(np.float32(1), np.frexp(peaks)[1] - bits)

@@ -73,23 +73,26 @@ def rank(
     with on_grid(queries, gallery, query_ids, gallery_ids) as (q, g, bounds):
         pair_rows, items = (torch.from_numpy(x).to(q.device) for x in (relevance.queries, relevance.items))
         scores = exact_scores(q, g, pair_rows, items)
-        judged, height = torch.unique_consecutive(pair_rows), block or max(size // width, 1)
-        for rows in judged.split(height) if len(judged) else ():
+        judged, width = torch.unique_consecutive(pair_rows), min(width, len(g))
+        buffer = q.new_empty((min(block or max(size // width, 1), len(judged)), width))
+        for rows in judged.split(len(buffer)) if len(judged) else ():
             pairs = slice(relevance.offsets[int(rows[0])], relevance.offsets[int(rows[-1]) + 1])
             own = torch.searchsorted(rows, pair_rows[pairs]), items[pairs], scores[pairs]
-            counts[:, pairs] = _count_block(q[rows], g, bounds[rows], own, width).cpu().numpy()
+            counts[:, pairs] = _count_block(q[rows], g, bounds[rows], own, buffer).cpu().numpy()
         above, tied = counts
         return Ranks(relevance, scores.cpu().numpy(), above, tied, mean_cosine(q), mean_cosine(g))
 
 
 def _count_block(
-    queries: Tensor, gallery: Tensor, bounds: Tensor, own: tuple[Tensor, Tensor, Tensor], width: int
+    queries: Tensor, gallery: Tensor, bounds: Tensor, own: tuple[Tensor, Tensor, Tensor], buffer: Tensor
 ) -> Tensor:
     """(2, pairs) int64: irrelevant items above and tied, for a block of queries against the whole gallery.
 
     `own`: (pairs,) each, the row, ascending, the item and the exact score of the block's relevant items.
+    `buffer` lends a tile's memory: fresh pages for every tile would take as long as sorting it.
     """
     row, item, score = own
+    width = buffer.shape[1]
     slot = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
     # No score reaches the threshold of a slot that is not used.
     thresholds = bounds.new_full((len(queries), int(slot.max()) + 1), torch.inf)
@@ -97,7 +100,8 @@ def _count_block(
     low, high = (thresholds - bounds).float(), (thresholds + bounds).float()
     total = torch.zeros((2, *thresholds.shape), dtype=torch.int64, device=row.device)
     for first, tile in zip(range(0, len(gallery), width), gallery.split(width)):
-        products = queries @ tile.T
+        products = buffer.view(-1)[: len(queries) * len(tile)].view(len(queries), len(tile))
+        torch.mm(queries, tile.T, out=products)
         here = torch.nonzero((item >= first) & (item < first + width))[:, 0]
         place = row[here], item[here] - first
         refuse_inexact(products[place], score[here], bounds[place[0], 0])
@@ -106,22 +110,27 @@ def _count_block(
         unsure = torch.nonzero(counts[1].any(dim=1))[:, 0]
         if len(unsure):
             again = queries[unsure].double() @ tile.double().T
-            again.masked_fill_(products[unsure] == -torch.inf, -torch.inf)
+            theirs = torch.isin(place[0], unsure)
+            again[torch.searchsorted(unsure, place[0][theirs]), place[1][theirs]] = -torch.inf
             counts[:, unsure] = _count(again, thresholds[unsure], thresholds[unsure])
         total += counts
     return total[:, row, slot]
 
 
 def _count(scores: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """(2, rows, slots) int64: how many scores of a row exceed `high`, and how many lie from `low` to it."""
+    """(2, rows, slots) int64: how many scores of a row exceed `high`, and how many lie from `low` to it.
+
+    Scores may be left in another order.
+    """
     # A GPU compares a tile with every threshold sooner than it sorts it.
     above, reaching = (_by_sorting if scores.device.type == "cpu" else _by_comparing)(scores, low, high)
     return torch.stack([above, reaching - above])
 
 
 def _by_sorting(scores: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    ordered, width = torch.from_numpy(np.sort(scores.numpy(), axis=1)), scores.shape[1]
-    return width - torch.searchsorted(ordered, high, right=True), width - torch.searchsorted(ordered, low)
+    scores.numpy().sort(axis=1)
+    width = scores.shape[1]
+    return width - torch.searchsorted(scores, high, right=True), width - torch.searchsorted(scores, low)
 
 
 def _by_comparing(scores: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

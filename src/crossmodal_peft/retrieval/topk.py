@@ -58,7 +58,7 @@ def _nearest_of_block(
     highest = torch.full((len(queries), k), -torch.inf, device=queries.device)
     found = []
     for first, tile in zip(range(0, len(gallery), width), gallery.split(width)):
-        products = queries @ tile.T
+        products = torch.mm(queries, tile.T)
         highest = torch.cat([highest, _group_maxima(products, k)], dim=1).topk(k).values
         row, column = torch.nonzero(products >= (highest[:, -1:] - 2 * bounds).float(), as_tuple=True)
         if len(row) > CROWDED * highest.numel():
