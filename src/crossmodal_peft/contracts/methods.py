@@ -76,18 +76,15 @@ class Case:
 
 
 def cases(module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[Case]:
-    """The method on every model type that it fits: on the last two layers and on all, or on those of the block.
+    """The method on every model type that it fits: on the last two layers and on all, or on the block's.
 
     Raises ValueError if the block does not fit the method's settings, or it has settings without a default.
     """
     name = module.__name__.rpartition(".")[2]
     given = {"kind": name, **(block or {})}
-    variants = (
-        [given] if "layers" in given else [{**given, "layers": layers} for layers in ({"last": 2}, "all")]
-    )
     unfit = getattr(module, "UNFIT", {})
-    for variant in variants:
-        tuning = module.Settings.model_validate(variant)
+    for layers in [given["layers"]] if "layers" in given else [{"last": 2}, "all"]:
+        tuning = module.Settings.model_validate({**given, "layers": layers})
         for model_type, (family, *_) in ENCODERS.items():
             if family not in unfit:
                 yield Case(module, tuning, model_type)
@@ -96,6 +93,13 @@ def cases(module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[C
 def trained(encoder: Encoder) -> dict[str, nn.Parameter]:
     """The parameters that train, by name."""
     return {name: p for name, p in encoder.named_parameters() if p.requires_grad}
+
+
+def unused(case: Case) -> set[str]:
+    """Parameters that the plain encoder has and its output does not depend on, such as a mask's token."""
+    encoder = encoder_of(case.model_type).requires_grad_(True)
+    encoder(*inputs_of(case.model_type), start="input").sum().backward()
+    return {name for name, p in encoder.named_parameters() if p.grad is None}
 
 
 def only_what_it_may_train_is_marked(case: Case) -> None:
@@ -134,6 +138,7 @@ def gradients_reach_all_that_trains(case: Case) -> None:
         assert all(g.isfinite().all() for g in gradients.values()), "a gradient is not finite"
         reached |= {name for name, gradient in gradients.items() if gradient.any()}
     missed = trained(encoder).keys() - reached
+    missed -= unused(case) if missed else set()
     assert not missed, f"no gradient reaches {len(missed)} parameters, such as {min(missed)}"
     assert reached <= trained(encoder).keys(), "a gradient reaches what does not train"
 
@@ -158,7 +163,7 @@ def layers_below_the_cut_stay(case: Case) -> None:
     encoder = case.attached()
     if case.cut != "pooled":
         case.step(encoder)
-    inputs, lengths = inputs_of(case.model_type)
+    _, lengths = inputs_of(case.model_type)
     close(case.at_cut(encoder), plain, "layers below the cut are not the plain encoder's")
     from_cut = encoder(plain, lengths, start=case.cut).detach()
     close(from_cut, case.embed(encoder), "from the plain encoder's activations another output follows")
@@ -186,10 +191,8 @@ def neighbours_and_padding_change_nothing(case: Case) -> None:
     if case.cut != "pooled":
         case.step(encoder)
     inputs, lengths = inputs_of(case.model_type)
-    ends = [None] * len(inputs) if lengths is None else lengths.tolist()
-    alone = [
-        encoder(inputs[[i], slice(end)] if end else inputs[[i]], None, "input") for i, end in enumerate(ends)
-    ]
+    ends = [inputs.shape[1]] * len(inputs) if lengths is None else lengths.tolist()
+    alone = [encoder(inputs[[i], :end], None, "input") for i, end in enumerate(ends)]
     close(torch.cat(alone).detach(), case.embed(encoder), "alone, an item has another output than in a batch")
 
 
@@ -225,10 +228,8 @@ def a_larger_size_trains_more(case: Case) -> None:
     if case.tuning.size_key is None or case.tuning.size is None:
         return
     larger = Case(case.module, case.tuning.sized(2 * case.tuning.size), case.model_type)
-    counts = [sum(p.numel() for p in trained(c.attached()).values()) for c in (case, larger)]
-    assert counts[0] < counts[1], (
-        f"{case.tuning.size_key} doubled trains {counts[1]} parameters, not more than {counts[0]}"
-    )
+    few, many = (sum(p.numel() for p in trained(c.attached()).values()) for c in (case, larger))
+    assert few < many, f"{case.tuning.size_key} doubled trains {many} parameters, not more than {few}"
 
 
 def close(found: Tensor, expected: Tensor, complaint: str, **tolerances: float) -> None:

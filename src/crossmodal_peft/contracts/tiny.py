@@ -61,10 +61,9 @@ SHAPES = {
 
 def encoder_of(model_type: str, kernel: Kernel = "eager") -> Encoder:
     """An encoder with the same random weights at every call; its norms and biases are not neutral."""
-    family, pooling, _, architecture = ENCODERS[model_type]
-    return random_encoder(
-        plugins.module("encoders", family), pooling, {"model_type": family, **architecture}, kernel
-    )
+    name, pooling, _, architecture = ENCODERS[model_type]
+    family = plugins.module("encoders", name)
+    return random_encoder(family, pooling, {"model_type": name, **architecture}, kernel)
 
 
 def random_encoder(
@@ -100,7 +99,7 @@ def random_tokens(batch: int = 3, padding: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def shrunk(family: ModuleType, model_type: str) -> dict[str, Any]:
-    """A configuration in small of a model type that is not among ENCODERS, by the names that it gives sizes."""
+    """A small configuration of a model type that is not among ENCODERS, by the names it gives to sizes."""
     config_class = family.classes(model_type)[0].config_class
     wanted = {**SIZE, "vocab_size": 50, "image_size": 16, "patch_size": 8}
     wanted |= dict.fromkeys(("hidden_dim", "ffn_dim", "encoder_ffn_dim"), SIZE["intermediate_size"])

@@ -178,9 +178,8 @@ def build_encoder(
     family: str, pooling: str, architecture: dict[str, Any], kernel: Kernel = "eager"
 ) -> Encoder:
     """An encoder with random weights, from configuration keywords (for tests, and for counts on "meta")."""
-    return build_of(
-        plugins.module("encoders", family), pooling, {"model_type": family, **architecture}, kernel
-    )
+    module = plugins.module("encoders", family)
+    return build_of(module, pooling, {"model_type": family, **architecture}, kernel)
 
 
 def build_of(module: ModuleType, pooling: str, architecture: dict[str, Any], kernel: Kernel) -> Encoder:
