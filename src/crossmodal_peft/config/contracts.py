@@ -159,9 +159,23 @@ class DatasetExtras(Protocol):
 
 
 class Loss(Protocol):
-    """A contrastive loss: `training/losses/<name>.py`."""
+    """A contrastive loss: `training/losses/<name>.py`.
+
+    Every key of its settings has a default, and their `scalars` are the numbers that it learns, by name, with
+    their values at the start.
+    """
 
     Settings: type[Strict]
+
+    def pair_loss(
+        self, a: "Tensor", b: "Tensor", positives: "Tensor", settings: Any, **scalars: "Tensor"
+    ) -> "Tensor":
+        """The loss of two modalities, a scalar of float32, which does not change when they are swapped.
+
+        `a`, `b`: embeddings (batch, width) of unit length; `positives` (batch, batch): which rows belong
+        together, as the diagonal always does; each of the `scalars` has no dimensions, and the loss bounds it
+        itself. Imports torch inside.
+        """
 
 
 class Converter(Protocol):

@@ -1,12 +1,12 @@
-"""What variants promise beyond their names: for each kind a suite of claims that runs on any file.
+"""What variants promise beyond their names: for each kind a suite of checks that runs on any file.
 
-A suite is a module named after its kind. It has `CLAIMS`, functions that each take a case and raise
-AssertionError or ValueError, and whose docstring is the claim; and `cases(module, block)`, which gives the
-cases that a variant is tried on: tiny random encoders and generated results, so that nothing is downloaded.
-`block` is the variant's block of params.yaml, where it needs settings.
+A suite is a module named after its kind. It has `CHECKS`, functions whose docstring is the claim, and which
+raise ValueError or AssertionError with one line if it does not hold; and `cases(module, block)`, which gives
+what a variant is checked on: tiny random encoders, generated results, or the data that its block of
+params.yaml names. Where a suite has no `cases`, its checks take the module.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -26,33 +26,33 @@ class Outcome:
 
 
 def check(kind: str, module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[Outcome]:
-    """Try every claim about a kind on one variant's module.
+    """Run all checks of a kind on one variant's module.
 
     Raises ValueError if there is no suite for the kind, or the block does not fit the variant.
     """
     if kind not in SUITES:
-        raise ValueError(f"{kind}: there is no suite for this kind; there are: {', '.join(SUITES)}")
+        raise ValueError(f"{kind}: there are no checks of this kind; there are: {', '.join(SUITES)}")
     suite: Any = import_module(f"crossmodal_peft.contracts.{kind}")
-    yield from outcomes(suite.CLAIMS, suite.cases(module, block))
-
-
-def outcomes(claims: Iterable[Callable[[Any], None]], cases: Iterable[Any]) -> Iterator[Outcome]:
-    """Try claims on cases, case by case."""
-    tried = list(claims)
+    cases = suite.cases(module, block) if hasattr(suite, "cases") else [module]
     for case in cases:
-        for claim in tried:
-            yield Outcome(said(claim), str(case), failure_of(claim, case))
+        for function in suite.CHECKS:
+            yield Outcome(claim_of(function), named(case), failure_of(function, case))
 
 
-def said(claim: Callable[[Any], None]) -> str:
-    """A claim in words: the first line of its docstring."""
-    return (claim.__doc__ or claim.__name__).strip().splitlines()[0].rstrip(".")
+def claim_of(function: Callable[[Any], None]) -> str:
+    """What a check claims, in words: the first line of its docstring."""
+    return (function.__doc__ or function.__name__).strip().splitlines()[0].rstrip(".")
 
 
-def failure_of(claim: Callable[[Any], None], case: Any) -> str | None:
-    """Why a claim does not hold for a case, in one line; None: it does."""
+def named(case: Any) -> str:
+    """A case for people."""
+    return case.__name__.rpartition(".")[2] if isinstance(case, ModuleType) else str(case)
+
+
+def failure_of(function: Callable[[Any], None], case: Any) -> str | None:
+    """Why a check fails on a case, in one line; None: it does not."""
     try:
-        claim(case)
+        function(case)
     except AssertionError as error:
         return in_one_line(str(error) or "does not hold")
     except Exception as error:  # Whatever a stranger's file raises is the answer.

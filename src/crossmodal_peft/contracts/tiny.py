@@ -145,7 +145,7 @@ def _tokenizer(model_type: str) -> Any:
 EXTRACTORS: dict[str, dict[str, Any]] = {
     "ast": {"num_mel_bins": 32, "max_length": 48},
     "whisper": {"feature_size": 8},
-    "clap": {"feature_size": 16, "max_length_s": 1},
+    "clap": {"feature_size": 16, "max_length_s": 1, "hop_length": 800},
 }
 
 

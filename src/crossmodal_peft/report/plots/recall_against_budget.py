@@ -55,7 +55,7 @@ def budget_points(quality: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     by_seed = quality[quality["metric"] == "hit@1"].groupby(["dataset", "method", "seed"], sort=False)
     recall = over_seeds(by_seed["value"].mean().mul(100).reset_index(), ["dataset", "method"], "value")
     points = cells.merge(recall, on=["dataset", "method"])
-    return points.assign(line=points["method"].str.rpartition("-")[0])
+    return points.assign(line=points["method"].str.rsplit("-", n=1).str[0])
 
 
 def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> None:
