@@ -5,36 +5,15 @@ import pickle
 import shutil
 import sys
 
-import av
 import ijson
 import numpy as np
 import pytest
 import tiny_data
 from streamlit.testing.v1 import AppTest
+from tiny_raw import video
 
 from crossmodal_peft.data.datasets import howto100m
 from crossmodal_peft.data.items import Item
-
-
-def video(path, seconds=6, rate=16_000):
-    """Write a video whose picture gets brighter and whose tone gets louder with every second."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        pictures = container.add_stream("mpeg4", rate=4)
-        pictures.width, pictures.height, pictures.pix_fmt = 32, 32, "yuv420p"
-        sounds = container.add_stream("aac", rate=rate, layout="mono")
-        for i in range(4 * seconds):
-            pixels = np.full((32, 32, 3), 40 * (i // 4), np.uint8)
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        wave = np.sin(np.arange(seconds * rate) * 440 * 2 * np.pi / rate)
-        wave = (wave * np.repeat(np.arange(seconds) / seconds, rate)).astype(np.float32)
-        for start in range(0, len(wave), 1000):
-            frame = av.AudioFrame.from_ndarray(wave[None, start : start + 1000], format="fltp", layout="mono")
-            frame.rate, frame.pts = rate, start
-            container.mux(sounds.encode(frame))
-        for stream in (pictures, sounds):
-            container.mux(stream.encode())
-
 
 NARRATION = {"start": [0.5, 2.0, 4.5], "end": [1.0, 3.0, 5.5], "text": ["cut it.", 'say "stir"', "serve"]}
 
