@@ -82,10 +82,12 @@ def make_clotho(root: Path) -> dict[str, Any]:
 def make_audiocaps(root: Path) -> dict[str, Any]:
     """In the layout of aac-datasets; of each split one clip is gone."""
     for split in audiocaps.SIDES:
-        sound(root / "AUDIOCAPS" / "audio_32000Hz" / split / "x_30.flac", 2, rate=32_000)
+        sound(root / "AUDIOCAPS" / "audio_32000Hz" / split / f"{split}_30.flac", 2, rate=32_000)
         rows = [
             {"audiocap_id": i, "youtube_id": video_id, "start_time": 30, "caption": quirk}
-            for i, (video_id, quirk) in enumerate([("x", QUIRKS[0]), ("x", QUIRKS[1]), ("gone", QUIRKS[2])])
+            for i, (video_id, quirk) in enumerate(
+                [(split, QUIRKS[0]), (split, QUIRKS[1]), ("gone", QUIRKS[2])]
+            )
         ]
         write_csv(root / "AUDIOCAPS" / "csv_files_v1" / f"{split}.csv", rows)
     return {"folder": str(root)}
