@@ -1,4 +1,4 @@
-"""Tiny random encoders of every family, inputs for them, and every method in its variants."""
+"""Every method in its variants, on the tiny random encoders of `contracts.tiny`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,60 +9,14 @@ from torch import Tensor
 
 from crossmodal_peft.config.schema import MethodSettings
 from crossmodal_peft.config.settings import Settings, Train
+from crossmodal_peft.contracts.tiny import ENCODERS, encoder_of, inputs_of
 from crossmodal_peft.models.attention import Kernel
 from crossmodal_peft.models.dual_encoder import DualEncoder, build_model
-from crossmodal_peft.models.encoder import Encoder, build_encoder
+from crossmodal_peft.models.encoder import Encoder
 from crossmodal_peft.training.contrastive import ContrastiveLoss, make_loss
 
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)  # As in training: what has no such kernel raises.
-
-SIZE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
-TEXT = {"vocab_size": 50, "max_position_embeddings": 40, **SIZE}
-WHISPER_SIZE = {"d_model": 32, "encoder_layers": 3, "encoder_attention_heads": 4, "encoder_ffn_dim": 64}
-WAVE = {
-    "conv_dim": (8, 8),
-    "conv_stride": (5, 4),
-    "conv_kernel": (10, 4),
-    "num_conv_pos_embeddings": 4,
-    "num_conv_pos_embedding_groups": 2,
-    **SIZE,
-}
-LARGE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}  # As the large models have it.
-CLAP = {  # Two stages: the last two layers have widths 16 and 32, and the second's windows are shifted.
-    "patch_embeds_hidden_size": 16,
-    "hidden_size": 32,
-    "depths": [2, 1],
-    "num_attention_heads": [2, 4],
-    "window_size": 4,
-    "spec_size": 32,
-    "num_mel_bins": 16,
-    "mlp_ratio": 2.0,
-}
-# Model type → (family, pooling, modality, configuration).
-ENCODERS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
-    "bert": ("bert", "mean", "text", {"model_type": "bert", **TEXT}),
-    "roberta": ("bert", "mean", "text", {"model_type": "roberta", "pad_token_id": 1, **TEXT}),
-    "vit": ("vit", "cls", "image", {"image_size": 16, "patch_size": 8, **SIZE}),
-    "ast": ("ast", "cls_distillation", "audio", {"max_length": 48, "num_mel_bins": 32, **SIZE}),
-    "dinov2": ("dinov2", "cls_mean", "image", {"image_size": 28, "patch_size": 14, "mlp_ratio": 2, **SIZE}),
-    "whisper": ("whisper", "mean", "audio", {"num_mel_bins": 8, "max_source_positions": 20, **WHISPER_SIZE}),
-    "clip": ("clip", "cls", "image", {"model_type": "clip", "image_size": 16, "patch_size": 8, **SIZE}),
-    "siglip": ("clip", "mean", "image", {"model_type": "siglip", "image_size": 16, "patch_size": 8, **SIZE}),
-    "wav2vec2": ("wav2vec2", "mean", "audio", {"model_type": "wav2vec2", **WAVE}),
-    "hubert": ("wav2vec2", "mean", "audio", {"model_type": "hubert", **LARGE, **WAVE}),
-    "wavlm": ("wav2vec2", "mean", "audio", {"model_type": "wavlm", "num_buckets": 8, **WAVE}),
-    "clap": ("clap", "mean", "audio", CLAP),
-}
-SHAPES = {
-    "vit": (3, 16, 16),
-    "ast": (48, 32),
-    "dinov2": (3, 28, 28),
-    "whisper": (8, 40),
-    **dict.fromkeys(["clip", "siglip"], (3, 16, 16)),
-    **dict.fromkeys(["wav2vec2", "hubert", "wavlm"], (320,)),
-    "clap": (64, 16),
-}
 
 ALL_ROLES = ["query", "key", "value", "attention_output", "feed_forward_in", "feed_forward_out"]
 
@@ -117,17 +71,6 @@ def method(name: str, **changes: Any) -> MethodSettings:
     return TypeAdapter(kinds).validate_python({name: block})[name]
 
 
-def encoder_of(model_type: str, kernel: Kernel = "eager") -> Encoder:
-    """An encoder with the same random weights at every call; its norms and biases are not neutral."""
-    torch.manual_seed(0)
-    family, pooling, _, architecture = ENCODERS[model_type]
-    encoder = build_encoder(family, pooling, architecture, kernel).eval()
-    for name, parameter in encoder.named_parameters():
-        if parameter.ndim == 1 or name.endswith(("position_bias_table", "rel_attn_embed.weight")):
-            parameter.data += 0.1 * torch.randn_like(parameter)
-    return encoder
-
-
 def model_of(model_type: str, tuning: MethodSettings, seed: int = 1, kernel: Kernel = "eager") -> DualEncoder:
     """One tower with a method attached; `seed` draws projection and method."""
 
@@ -137,17 +80,6 @@ def model_of(model_type: str, tuning: MethodSettings, seed: int = 1, kernel: Ker
         return encoder
 
     return build_model(load, tuning, [ENCODERS[model_type][2]], width=8).eval()
-
-
-def inputs_of(model_type: str, batch: int = 3) -> tuple[Tensor, Tensor | None]:
-    """Inputs at the cut `input` and, for text, lengths; what lies behind them is padding."""
-    random = torch.Generator().manual_seed(2)
-    if model_type in SHAPES:
-        return torch.randn(batch, *SHAPES[model_type], generator=random), None
-    lengths = torch.tensor([7, 3, 5, 2, 6, 3, 4])[:batch]
-    tokens = torch.randint(2, 50, (batch, 7), generator=random)
-    padding = 1 if model_type == "roberta" else 0
-    return tokens.masked_fill(torch.arange(7) >= lengths[:, None], padding), lengths
 
 
 def step(model: DualEncoder, model_type: str, rate: float = 0.01) -> None:

@@ -11,7 +11,7 @@ import torch
 import yaml
 from PIL import Image
 from pydantic import TypeAdapter
-from tiny import SIZE, TEXT, method
+from tiny import method
 from tiny_cell import PARAMS, paths_in
 from tokenizers import ByteLevelBPETokenizer
 from tokenizers.processors import RobertaProcessing
@@ -21,6 +21,7 @@ from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.schema import DatasetSettings
 from crossmodal_peft.config.settings import Logging, Settings
+from crossmodal_peft.contracts.tiny import SIZE, TEXT
 from crossmodal_peft.data.items import Refused
 from crossmodal_peft.files import sha256
 from crossmodal_peft.models.encoder import build_encoder

@@ -5,7 +5,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from crossmodal_peft.contracts.metrics import CLAIMS, Case, cases
+from crossmodal_peft.contracts.metrics import CHECKS, Case, cases
 from crossmodal_peft.retrieval import metrics as registered
 from crossmodal_peft.retrieval.metric_entry import PERCENT, RANK, REGISTRY, Metric, Unit
 from crossmodal_peft.retrieval.ties import Ties, found_among
@@ -19,7 +19,7 @@ def test_the_contract_is_tried_on_every_metric():
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_metric_keeps_the_contract(case):
-    for claim in CLAIMS:
+    for claim in CHECKS:
         claim(case)
 
 
@@ -30,7 +30,7 @@ def test_metrics_of_another_file_are_none_of_a_module():
 def broken(case: Case) -> set[str]:
     """Names of the claims that do not hold."""
     names = set()
-    for claim in CLAIMS:
+    for claim in CHECKS:
         try:
             claim(case)
         except AssertionError:

@@ -5,37 +5,15 @@ import pickle
 import shutil
 import sys
 
-import av
 import ijson
 import numpy as np
 import pytest
 import tiny_data
 from streamlit.testing.v1 import AppTest
+from tiny_raw import video
 
 from crossmodal_peft.data.datasets import howto100m
 from crossmodal_peft.data.items import Item
-
-
-def video(path, seconds=6, rate=16_000):
-    """Write a video whose image gets brighter and whose tone gets louder every second."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        images = container.add_stream("mpeg4", rate=4)
-        images.width, images.height, images.pix_fmt = 32, 32, "yuv420p"
-        audio = container.add_stream("aac", rate=rate, layout="mono")
-        for i in range(4 * seconds):
-            pixels = np.full((32, 32, 3), 40 * (i // 4), np.uint8)
-            container.mux(images.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        waveform = np.sin(np.arange(seconds * rate) * 440 * 2 * np.pi / rate)
-        waveform = (waveform * np.repeat(np.arange(seconds) / seconds, rate)).astype(np.float32)
-        for start in range(0, len(waveform), 1000):
-            samples = waveform[None, start : start + 1000]
-            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-            frame.rate, frame.pts = rate, start
-            container.mux(audio.encode(frame))
-        for stream in (images, audio):
-            container.mux(stream.encode())
-
 
 NARRATION = {"start": [0.5, 2.0, 4.5], "end": [1.0, 3.0, 5.5], "text": ["cut it.", 'say "stir"', "serve"]}
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from tiny import ENCODERS, LARGE, SIZE, WAVE, encoder_of, inputs_of
+from tiny import ENCODERS, encoder_of, inputs_of
 
 from crossmodal_peft.config import plugins
+from crossmodal_peft.contracts.tiny import LARGE, SIZE, WAVE
 from crossmodal_peft.models.encoder import build_encoder, load_encoder
 from crossmodal_peft.models.pooling import POOLINGS
 

@@ -1,4 +1,4 @@
-"""What every method promises on every encoder family, on tiny random encoders."""
+"""What methods of this repository do on encoder families, beyond the promises of all methods (contracts)."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from pydantic import ValidationError
-from tiny import ENCODERS, METHODS, batch_of, encoder_of, inputs_of, method, model_of, step, trio_of
+from tiny import METHODS, batch_of, encoder_of, inputs_of, method, model_of, step, trio_of
 from torch import Tensor
 
 from crossmodal_peft.config import plugins
@@ -27,7 +27,6 @@ EVERYWHERE = [
     *((name, encoder) for name in METHODS for encoder in FAMILIES),
     *((name, encoder) for name in KINDS for encoder in ("clip", "siglip", "wav2vec2", "hubert", "wavlm")),
 ]
-TEXT = [(name, encoder) for name in METHODS for encoder in ("bert", "roberta")]
 
 # Which method cannot act on which family, and why.
 EXCEPTIONS = {
@@ -89,25 +88,11 @@ def test_starts_at_the_pretrained_encoder(name, encoder):
 
 
 @pytest.mark.parametrize(("name", "encoder"), [pair for pair in EVERYWHERE if pair[0] != "frozen"])
-def test_gradients_reach_what_trains_and_nothing_else(name, encoder):
-    model = model_of(encoder, method(name))
-    step(model, encoder)
-    parameters = dict(model.encoders[0].named_parameters())
-    trained = {key for key, parameter in parameters.items() if parameter.requires_grad}
+def test_what_trains_has_the_names_of_the_method(name, encoder):
+    parameters = model_of(encoder, method(name)).encoders[0].named_parameters()
+    trained = [key for key, parameter in parameters if parameter.requires_grad]
     assert trained
-    assert {key for key, parameter in parameters.items() if parameter.grad is not None} == trained
     assert [key for key in trained if not re.search(TRAINS[name], key)] == []
-
-
-@pytest.mark.parametrize(("name", "encoder"), [pair for pair in EVERYWHERE if pair[0] != "frozen"])
-def test_a_step_changes_the_output_and_not_the_base(name, encoder):
-    model = model_of(encoder, method(name))
-    before = embed(model, encoder)
-    fixed = {key: p.clone() for key, p in model.encoders[0].named_parameters() if not p.requires_grad}
-    step(model, encoder)
-    assert (embed(model, encoder) - before).abs().max() > 1e-6
-    now = dict(model.encoders[0].named_parameters())
-    assert [key for key, value in fixed.items() if not torch.equal(now[key], value)] == []
 
 
 @pytest.mark.parametrize(("name", "encoder"), [pair for pair in EVERYWHERE if pair[0] != "pissa"])
@@ -118,8 +103,9 @@ def test_attaching_leaves_the_base_as_it_was(name, encoder):
     assert [key for key, value in base.items() if not torch.equal(kept[key], value)] == []
 
 
-@pytest.mark.parametrize(("name", "encoder"), EVERYWHERE)
-def test_saved_weights_restore_the_same_output(name, encoder, tmp_path: Path):
+@pytest.mark.parametrize("name", METHODS)
+def test_saved_weights_restore_the_same_output(name, tmp_path: Path):
+    encoder = "bert"
     model = model_of(encoder, method(name))
     step(model, encoder)
     expected = embed(model, encoder)
@@ -130,58 +116,6 @@ def test_saved_weights_restore_the_same_output(name, encoder, tmp_path: Path):
     restore(other, tmp_path / "weights.safetensors")
     assert torch.equal(embed(other, encoder), embed(model, encoder))
     torch.testing.assert_close(embed(other, encoder), expected, atol=1e-6, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("name", "encoder"), EVERYWHERE)
-def test_works_under_bf16_autocast(name, encoder):
-    model = model_of(encoder, method(name))
-    exact = embed(model, encoder)
-    with torch.autocast("cpu", torch.bfloat16):
-        step(model, encoder, rate=0.0)
-        rounded = embed(model, encoder)
-    assert (rounded - exact).norm() < 0.05 * exact.norm()
-    gradients = [p.grad for p in model.parameters() if p.requires_grad and p.grad is not None]
-    assert all(gradient.isfinite().all() for gradient in gradients)
-
-
-@pytest.mark.parametrize(("name", "encoder"), TEXT)
-def test_a_padded_batch_gives_what_single_texts_give(name, encoder):
-    model = model_of(encoder, method(name))
-    step(model, encoder)
-    tokens, lengths = inputs_of(encoder)
-    alone = [model.encoders[0](tokens[[i], :length], None, start="input") for i, length in enumerate(lengths)]
-    torch.testing.assert_close(embed(model, encoder), torch.cat(alone).detach(), atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize(("name", "encoder"), EVERYWHERE)
-def test_activations_of_the_plain_encoder_at_the_cut_replace_the_layers_below(name, encoder):
-    check_cut(name, encoder, {"last": 2})
-
-
-@pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("name", ["full", "lora", "prefix", "prompt-deep", "houlsby"])
-def test_the_embeddings_are_a_cut_too(name, encoder):
-    if (name, encoder) not in EXCEPTIONS:
-        check_cut(name, encoder, "all")
-
-
-def check_cut(name: str, encoder: str, layers: object) -> None:
-    tuning = method(name, layers=layers)
-    model = model_of(encoder, tuning)
-    cut = tuning.cut(ENCODERS[encoder][2])  # type: ignore[arg-type]
-    inputs, lengths = inputs_of(encoder)
-    with torch.no_grad():
-        stored = encoder_of(encoder)(inputs, lengths, start="input", stop=cut) if cut != "input" else inputs
-        from_cut = model.encoders[0](stored, lengths, start=cut)
-    torch.testing.assert_close(from_cut, embed(model, encoder), atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_both_attention_kernels_agree(name):
-    eager, sdpa = (
-        embed(model_of("bert", method(name), kernel=kernel), "bert") for kernel in ("eager", "sdpa")
-    )
-    torch.testing.assert_close(sdpa, eager, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("trio", [("bert", "dinov2", "whisper"), ("roberta", "vit", "ast")])

@@ -19,6 +19,7 @@ from crossmodal_peft.cli.arguments import (
     layout_of,
     paths_of,
 )
+from crossmodal_peft.cli.check_plugin import check_plugin
 from crossmodal_peft.cli.errors import EXIT_CODES, OneLineErrors
 from crossmodal_peft.records import CELL_FILE
 from crossmodal_peft.stages import evaluation
@@ -199,6 +200,7 @@ def merge(
     evaluation.merge_cell(cell, out, layout_of(paths))
 
 
+app.command()(check_plugin)
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(stages.app)
 

@@ -1,9 +1,21 @@
-"""A variant's name is its module's name: nothing to register, nothing to edit."""
+"""A variant's name is its module's name: nothing to register, nothing to edit. Loads no torch by itself."""
 
 import ast
+import sys
+import traceback
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Literal
+
+from pydantic import create_model, model_validator
+
+from crossmodal_peft.config.contracts import CONTRACTS
+from crossmodal_peft.config.plugin_check import faults
+from crossmodal_peft.config.schema import Strict
 
 PACKAGE = Path(__file__).parents[1]
 # Where the variants of a kind stand in the package.
@@ -25,18 +37,94 @@ def names(kind: str) -> list[str]:
 
 
 def module(kind: str, name: str) -> ModuleType:
-    """The module of one variant.
+    """The module of one variant, which has what the Protocol of its kind in `contracts` says.
 
-    Raises ValueError that lists the valid names if there is none of this name.
+    Raises ValueError that lists the valid names if there is none of this name; ValueError with a line for
+    each thing that its file lacks, or with the line of the file that cannot be imported.
     """
     if name not in names(kind):
         raise ValueError(f"no {name!r} among {kind}; there are: {', '.join(names(kind))}")
-    return import_module(f"crossmodal_peft.{FOLDERS[kind].replace('/', '.')}.{name}")
+    return _loaded(kind, name)
+
+
+@cache
+def _loaded(kind: str, name: str) -> ModuleType:
+    dotted = f"crossmodal_peft.{FOLDERS[kind].replace('/', '.')}.{name}"
+    return _checked(kind, PACKAGE / FOLDERS[kind] / f"{name}.py", lambda: import_module(dotted))
+
+
+def open_file(kind: str, path: Path) -> ModuleType:
+    """The module of a variant whose file may stand anywhere. Raises ValueError as `module`."""
+    if path.resolve().parent == (PACKAGE / FOLDERS[kind]).resolve():
+        return module(kind, path.stem)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+
+    def load() -> ModuleType:
+        spec: Any = spec_from_file_location(f"checked_{kind}.{path.stem}", path)
+        # Pydantic looks up what annotations name among the loaded modules.
+        sys.modules[spec.name] = found = module_from_spec(spec)
+        spec.loader.exec_module(found)
+        return found
+
+    return _checked(kind, path, load)
+
+
+def kind_of(path: Path) -> str:
+    """The kind of a variant's file, which its folder is named after. Raises ValueError if it is not."""
+    if path.resolve().parent.name not in FOLDERS:
+        raise ValueError(f"{path}: its folder names no kind of plugin; give --kind: {', '.join(FOLDERS)}")
+    return path.resolve().parent.name
+
+
+def _checked(kind: str, path: Path, load: Callable[[], ModuleType]) -> ModuleType:
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    try:
+        found = load()
+    except SyntaxError as error:
+        raise ValueError(f"{shown}:{error.lineno}: cannot be imported: {error.msg}") from error
+    except Exception as error:
+        steps = traceback.extract_tb(error.__traceback__)
+        line = next((f":{step.lineno}" for step in reversed(steps) if Path(step.filename) == path), "")
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{shown}{line}: cannot be imported: {reason}") from error
+    if lacking := faults(kind, found, path.stem):
+        page = CONTRACTS[kind].page
+        raise ValueError("\n".join(f"{shown}: {fault}; see {page}" for fault in lacking))
+    return found
+
+
+def settings_of(kind: str, name: str) -> type[Any]:
+    """The settings of one variant; of a file that is no variant, settings that no block fits.
+
+    So a broken file stops the runs that name it, and no other.
+    """
+    try:
+        settings: type[Any] = module(kind, name).Settings
+        return settings
+    except ValueError as error:
+        return _refusing(name, "; ".join(str(error).splitlines()))
+
+
+def _refusing(name: str, reason: str) -> type[Any]:
+    def refuse(cls: Any, block: Any) -> Any:
+        raise ValueError(f"kind: {reason}")
+
+    return create_model(
+        "Refusing",
+        __base__=Strict,
+        __validators__={"refuse": model_validator(mode="before")(refuse)},  # type: ignore[dict-item]
+        kind=(Literal[name], ...),  # type: ignore[arg-type]
+    )
 
 
 def description(kind: str, name: str) -> str:
-    """The docstring of one variant's module, which is not imported."""
-    return (
-        ast.get_docstring(ast.parse((PACKAGE / FOLDERS[kind] / f"{name}.py").read_text(encoding="utf-8")))
-        or ""
-    )
+    """The docstring of one variant's module, which is not imported.
+
+    Raises ValueError that names the line if the file is no Python.
+    """
+    path = PACKAGE / FOLDERS[kind] / f"{name}.py"
+    try:
+        return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    except SyntaxError as error:
+        raise ValueError(f"{path}:{error.lineno}: cannot be imported: {error.msg}") from error

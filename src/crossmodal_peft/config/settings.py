@@ -103,7 +103,7 @@ AnyEncoder = Annotated[TextEncoder | ImageEncoder | AudioEncoder, Field(discrimi
 
 def any_of(kind: str) -> Any:
     """The settings of all variants of a kind; `kind:` in the block says which."""
-    variants = [plugins.module(kind, name).Settings for name in plugins.names(kind)]
+    variants = [plugins.settings_of(kind, name) for name in plugins.names(kind)]
     return Annotated[reduce(or_, variants), Field(discriminator="kind")] if len(variants) > 1 else variants[0]
 
 

@@ -1,1 +1,66 @@
-"""What every variant of a kind must hold, as checks that also run on a file of your own."""
+"""What variants promise beyond their names: for each kind a suite of checks that runs on any file.
+
+A suite is a module named after its kind. It has `CHECKS`, functions whose docstring is the claim, and which
+raise ValueError or AssertionError with one line if it does not hold; and `cases(module, block)`, which gives
+what a variant is checked on: tiny random encoders, generated results, or the data that its block of
+params.yaml names. Where a suite has no `cases`, its checks take the module.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+LONGEST = 400  # Characters of a failure that are shown.
+SUITES = ("methods", "encoders", "datasets", "losses", "metrics", "tables", "plots", "loggers")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A claim on a case, and why it does not hold; None: it does."""
+
+    claim: str
+    case: str
+    failure: str | None
+
+
+def check(kind: str, module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[Outcome]:
+    """Run all checks of a kind on one variant's module.
+
+    Raises ValueError if there is no suite for the kind, or the block does not fit the variant.
+    """
+    if kind not in SUITES:
+        raise ValueError(f"{kind}: there are no checks of this kind; there are: {', '.join(SUITES)}")
+    suite: Any = import_module(f"crossmodal_peft.contracts.{kind}")
+    cases = suite.cases(module, block) if hasattr(suite, "cases") else [module]
+    for case in cases:
+        for function in suite.CHECKS:
+            yield Outcome(claim_of(function), named(case), failure_of(function, case))
+
+
+def claim_of(function: Callable[[Any], None]) -> str:
+    """What a check claims, in words: the first line of its docstring."""
+    return (function.__doc__ or function.__name__).strip().splitlines()[0].rstrip(".")
+
+
+def named(case: Any) -> str:
+    """A case for people."""
+    return case.__name__.rpartition(".")[2] if isinstance(case, ModuleType) else str(case)
+
+
+def failure_of(function: Callable[[Any], None], case: Any) -> str | None:
+    """Why a check fails on a case, in one line; None: it does not."""
+    try:
+        function(case)
+    except AssertionError as error:
+        return in_one_line(str(error) or "does not hold")
+    except Exception as error:  # Whatever a stranger's file raises is the answer.
+        return in_one_line(f"{type(error).__name__}: {error}")
+    return None
+
+
+def in_one_line(text: str) -> str:
+    """A message without line breaks, cut where it is too long to read."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"

@@ -135,7 +135,7 @@ def the_order_of_the_gallery_never_matters(case: Case) -> None:
             assert np.ptp(values) < CLOSE, f"scores {scores}: from {values.min()} to {values.max()}"
 
 
-CLAIMS = (
+CHECKS = (
     it_says_how_it_is_printed,
     values_lie_within_the_unit,
     a_query_without_a_relevant_item_has_none,

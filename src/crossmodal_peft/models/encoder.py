@@ -160,7 +160,11 @@ def load_encoder(folder: Path, family: str, pooling: str, kernel: Kernel) -> Enc
 
     Raises OSError if the folder does not hold such a model, ValueError if weights are missing.
     """
-    module = plugins.module("encoders", family)
+    return load_of(plugins.module("encoders", family), folder, pooling, kernel)
+
+
+def load_of(module: ModuleType, folder: Path, pooling: str, kernel: Kernel) -> Encoder:
+    """As `load_encoder`, of a family's module."""
     model_type = json.loads((folder / "config.json").read_text())["model_type"]
     model_class, keywords = module.classes(model_type)
     config = without_dropout(model_class.config_class.from_pretrained(folder))
@@ -175,7 +179,12 @@ def build_encoder(
 ) -> Encoder:
     """An encoder with random weights, from configuration keywords (for tests, and for counts on "meta")."""
     module = plugins.module("encoders", family)
-    model_class, keywords = module.classes(architecture.get("model_type", family))
+    return build_of(module, pooling, {"model_type": family, **architecture}, kernel)
+
+
+def build_of(module: ModuleType, pooling: str, architecture: dict[str, Any], kernel: Kernel) -> Encoder:
+    """As `build_encoder`, of a family's module; the keywords name the `model_type`."""
+    model_class, keywords = module.classes(architecture["model_type"])
     config = {key: value for key, value in architecture.items() if key != "model_type"}
     model = model_class(without_dropout(model_class.config_class(**config)), **keywords)
     return _finish(model, module, pooling, kernel)

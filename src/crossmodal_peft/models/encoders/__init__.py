@@ -1,6 +1,4 @@
-"""One file per Hugging Face model family: how it loads, embeds, runs a layer and finishes.
+"""One file per Hugging Face model family: what it must have is `EncoderFamily` in config/contracts.py.
 
-It has `MODALITY`; `classes(model_type)`, the model class and its keywords; `LAYERS`, the name of the list of
-layers, or `layers(model)`, which gives them by name; `FINAL`, what follows the last; `ROLES`, names of
-modules in a layer; `SAMPLE_RATE` in Hz if it takes sound; `preparer(folder, settings)`; `embed`; `run_layer`.
+What it promises beyond that is in contracts/encoders.py; `crossmodal-peft check-plugin FILE` tries it.
 """

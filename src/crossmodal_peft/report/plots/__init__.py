@@ -1,4 +1,4 @@
-"""One file per plot: `INPUTS` names the csv files it reads, `plot(**frames)` gives a matplotlib figure.
+"""One file per plot: what it must have is `Plot` in config/contracts.py.
 
 Here is what the plots share: how a method looks, the style, the size. A figure is built from
 `matplotlib.figure.Figure` under `matplotlib.rc_context(STYLE)`, without pyplot: no display, no global state.

@@ -1,4 +1,4 @@
-"""One file per table: `INPUTS` names the csv files it reads, `table(**frames)` gives a render.Table.
+"""One file per table: what it must have is `Table` in config/contracts.py.
 
 Here is what the tables share: how a mean over seeds is printed, where no number is, and how metrics are
 shown, of which a table lists the names only.

@@ -1,5 +1,1 @@
-"""One file per tool that can follow a training: `open_logger(folder, made)`, a `Logger` of `logging`.
-
-`made` steps were made before an interruption: what the tool has seen beyond them was not kept. The tool is
-imported inside: nobody else needs it.
-"""
+"""One file per tool that can follow a training: what it must have is `Logger` in config/contracts.py."""
