@@ -112,7 +112,7 @@ class Loop:
         return self.criterion(embeddings, labels)
 
     def floor(self) -> Callable[[list[tuple[dict, Tensor]]], None]:
-        """A bare loop: forward, loss, backward and the optimiser's step over batches, and nothing else."""
+        """A bare loop: forward, loss, backward and optimiser step over batches, and nothing else."""
         parameters = trained_parameters(self.model, self.criterion)
         optimizer = make_optimizer(parameters, self.cell.tuning.learning_rate, self.cell.train)
 

@@ -27,14 +27,14 @@ def rows(inputs: Inputs, part: slice) -> Inputs:
 
 
 def save_gradients(folder: Path) -> None:
-    """This process's loss and gradients of every case, of a batch of 7 items: shares of 3 and 4."""
+    """Save this process's loss and gradients of every case, for a batch of 7 items: shares of 3 and 4."""
     from tiny import (
         batch_of,
         gradients_of,
         loss_of,
         method,
         trio_of,
-    )  # Not above: who only dies needs no encoders.
+    )  # Not at the top: a process that only dies needs no encoders.
 
     from crossmodal_peft.training.optimizer import trained_parameters
     from crossmodal_peft.training.step import add_gradients

@@ -157,7 +157,7 @@ class Steps:
             for _ in epoch_steps(self.run, self.cell, self.examples, torch.float32):
                 if self.run.schedule.last_epoch == until:
                     return self.run
-            finish_epoch(self.run, self.run.place.epoch / 100)
+            finish_epoch(self.run, self.run.position.epoch / 100)
         return self.run
 
 

@@ -28,7 +28,7 @@ def gradients(tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", range(len(CASES)), ids=lambda case: "-".join(map(str, CASES[case])))
-def test_two_processes_have_the_loss_and_gradients_of_one_with_the_whole_batch(case, gradients):
+def test_two_processes_compute_the_loss_and_gradients_of_one_on_the_whole_batch(case, gradients):
     name, trio, _, loss_kind = CASES[case]
     loss, expected = plain_gradients(trio_of(method(name), trio), loss_of(loss_kind), *batch_of(trio))
     assert "loss.logit_scale" in expected

@@ -16,7 +16,7 @@ from crossmodal_peft.retrieval.topk import nearest
 from crossmodal_peft.training import hardware
 from crossmodal_peft.training.activation_cache import compute_activations
 from crossmodal_peft.training.checkpointing import StateFolder
-from crossmodal_peft.training.state import capture, restore_run
+from crossmodal_peft.training.state import capture_state, restore_run
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts.
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -57,12 +57,12 @@ def test_every_method_resumes_from_a_written_state_bit_exactly(name, inputs, tmp
     cell, ends = make_cell(name, activation_cache="off", epochs=3), []
     for until in (12, 7):
         torch.manual_seed(1)
-        ends.append(capture(Steps(inputs, cell, "cuda").go(until)))
+        ends.append(capture_state(Steps(inputs, cell, "cuda").go(until)))
         StateFolder(tmp_path / f"{until}", {}).write(ends[-1])
     torch.manual_seed(2)
     again = Steps(inputs, cell, "cuda")
     restore_run(again.run, StateFolder(tmp_path / "7", {}).read()[0])
-    assert equal(capture(again.go(12)), ends[0])
+    assert equal(capture_state(again.go(12)), ends[0])
 
 
 @pytest.mark.parametrize("kind", ["fp16", "fp32"])
@@ -96,5 +96,5 @@ def test_ranks_and_nearest_items_are_exactly_those_of_a_cpu(problem):
 
 def test_running_out_of_memory_says_what_to_set():
     explained = pytest.raises(RuntimeError, match=r"train.batch_size \d+, train.micro_batch_size .*; set")
-    with explained, hardware.explaining_memory(make_cell("full").train):
+    with explained, hardware.explain_out_of_memory(make_cell("full").train):
         torch.empty(2**46, device="cuda")

@@ -29,7 +29,7 @@ TUNINGS = {
 def make_cell(method: str, seed: int = 0) -> Cell:
     settings = module("methods", TUNINGS[method]["kind"]).Settings(**TUNINGS[method])
     rates = Train(epochs=2, batch_size=8, projection_learning_rate=1e-2, precision="fp32", projection_dim=8)
-    # Neither dataset nor encoders are read by the loop.
+    # The loop reads neither dataset nor encoders.
     return Cell.model_construct(dataset="random", method=method, seed=seed, tuning=settings, train=rates)
 
 
@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(method, tiny_encoder, 
 
 
 @pytest.mark.parametrize("method", TUNINGS)
-def test_training_changes_what_is_declared_and_nothing_else(method, tiny_encoder, manifest, arrays):
+def test_training_changes_the_trainable_parameters_and_nothing_else(method, tiny_encoder, manifest, arrays):
     cell = make_cell(method)
     before = {name: p.detach().clone() for name, p in build(cell, tiny_encoder).named_parameters()}
     model, trained = fit(cell, tiny_encoder, manifest, arrays)
@@ -108,7 +108,7 @@ def test_the_loss_falls_and_the_best_epoch_is_kept(tiny_encoder, manifest, array
     assert all(torch.equal(kept[name], trained.weights[name]) for name in kept)
 
 
-def test_a_loss_that_is_no_number_stops_with_a_reason(tiny_encoder, manifest, arrays):
+def test_a_nan_loss_stops_training_with_a_message(tiny_encoder, manifest, arrays):
     cell = make_cell("full")
     model = build(cell, tiny_encoder)
     with torch.no_grad():
@@ -118,7 +118,7 @@ def test_a_loss_that_is_no_number_stops_with_a_reason(tiny_encoder, manifest, ar
 
 
 @pytest.mark.parametrize("method", TUNINGS)
-def test_saved_weights_embed_as_the_trained_towers_did(method, tiny_encoder, manifest, arrays, tmp_path):
+def test_saved_weights_give_the_same_embeddings(method, tiny_encoder, manifest, arrays, tmp_path):
     cell = make_cell(method)
     model, trained = fit(cell, tiny_encoder, manifest, arrays)
     save_weights(tmp_path / "weights.safetensors", trained.weights)
@@ -155,7 +155,7 @@ def test_biases_norms_and_what_the_loss_learns_have_no_weight_decay(tiny_encoder
     assert of_loss["lr"] == cell.train.projection_learning_rate
 
 
-def test_the_schedule_rises_to_one_and_falls_to_zero():
+def test_the_schedule_warms_up_to_one_and_decays_to_zero():
     shares = [warm_up_cosine(step, 100, 0.1) for step in range(100)]
     assert shares[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
     assert max(shares) == 1

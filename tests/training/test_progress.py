@@ -10,7 +10,7 @@ import torch
 from crossmodal_peft.config.plugins import names
 from crossmodal_peft.config.validation import load
 from crossmodal_peft.training.determinism import determinism
-from crossmodal_peft.training.progress import Bar, HistoryFile, Lines, StepReport, open_loggers
+from crossmodal_peft.training.progress import Bar, HistoryFile, ProgressLines, StepReport, open_loggers
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -26,7 +26,7 @@ def progress(total: int = 3, rows: int = 1) -> StepReport:
 
 def test_lines_report_progress_at_the_given_interval():
     lines: list[str] = []
-    seldom, often = Lines(60, lines.append), Lines(0, lines.append)
+    seldom, often = ProgressLines(60, lines.append), ProgressLines(0, lines.append)
     seldom.step(progress())
     assert lines == []
     often.step(progress())

@@ -70,8 +70,8 @@ def test_parts_of_similar_length_give_the_gradients_of_the_whole(name, monkeypat
     assert len(widths) > 2 and widths == sorted(widths)
 
 
-def test_items_are_parted_where_that_saves_most_padding():
-    # 3 short items save 3 x 6 tokens; of these the first saves 1, of the others none is worth 2.
+def test_items_are_split_where_that_saves_most_padding():
+    # Splitting off 3 short items saves 3 x 6 tokens; a further split saves 1, which is less than 2.
     assert bucketing.part_sizes(np.array([2, 3, 3, 9, 9]), 2) == [3, 2]
     assert bucketing.part_sizes(np.array([2, 3, 3, 9, 9]), 1) == [1, 2, 2]
     assert bucketing.part_sizes(np.array([2, 3, 3, 9, 9]), 19) == [5]
@@ -79,7 +79,7 @@ def test_items_are_parted_where_that_saves_most_padding():
 
 
 @given(st.lists(st.integers(1, 50), min_size=1), st.integers(1, 200))
-def test_parts_hold_every_item_and_come_back_in_order(items, worthwhile):
+def test_parts_hold_every_item_and_are_joined_in_order(items, worthwhile):
     found = torch.tensor(items)
     inputs = torch.arange(len(items))[:, None].repeat(1, 50), found
     sizes = bucketing.part_sizes(np.sort(items), worthwhile)
@@ -90,7 +90,7 @@ def test_parts_hold_every_item_and_come_back_in_order(items, worthwhile):
     assert back.flatten().tolist() == list(range(len(items)))
 
 
-def test_micro_batches_are_embedded_again_with_the_same_dropout(monkeypatch):
+def test_micro_batches_are_recomputed_with_the_same_dropout(monkeypatch):
     model = trio_of(method("lora", options={"r": 4, "lora_dropout": 0.5}), TRIOS[0])
     torch.manual_seed(7)
     found = gradients(model, TRIOS[0], 3)

@@ -87,7 +87,7 @@ def largest_size(budget: int, count: Callable[[int], int]) -> int:
 def count(
     tuning: MethodSettings, encoders: dict[Modality, Any], width: int = 1, scalars: int = 0
 ) -> dict[str, int]:
-    """Parameters of model of the given architectures, as `count_parameters`; no weights are made for it."""
+    """Parameter counts, as `count_parameters`, of a model of these architectures, without its weights."""
 
     def build(modality: Modality) -> Encoder:
         settings = encoders[modality]
@@ -105,7 +105,7 @@ def count_on_meta(
 ) -> pd.DataFrame:
     """Count the parameters of every method, at the size that a budget allows where it has one.
 
-    `encoders`: by modality; `scalars`: how many numbers the loss learns. Returns a row for each method:
+    `encoders`: by modality; `scalars`: how many scalars the loss learns. Returns a row for each method:
     method, size and budget (as `described`), total, trainable, method_parameters (in the encoders),
     projection_parameters (with the scalars).
     """

@@ -1,4 +1,4 @@
-"""A cell's weights: what was trained, saved and put back."""
+"""The checkpoint of a cell: its trained weights, saved and restored."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from crossmodal_peft.models.dual_encoder import DualEncoder, build_model
 from crossmodal_peft.models.encoder import Encoder, load_encoder
 from crossmodal_peft.records import WEIGHTS, CellFile, check_bases, check_weights, read_cell_file
 
-LOSS = "loss."  # How names of what the loss learned begin in a weights file: embedding needs none of it.
+LOSS = "loss."  # Prefix of the loss's own parameters in a weights file; embedding does not need them.
 
 
 def load_model(cell: Cell, folders: dict[Modality, Path], kernel: Kernel) -> DualEncoder:
-    """The model as it is before training. Everything random in it comes from `cell.seed`."""
+    """The model at initialisation; all its randomness comes from `cell.seed`."""
     torch.manual_seed(cell.seed)
 
     def load(modality: Modality) -> Encoder:
@@ -34,11 +34,11 @@ def load_model(cell: Cell, folders: dict[Modality, Path], kernel: Kernel) -> Dua
 def open_checkpoint(
     folder: Path, encoders: dict[Modality, Path], kernel: Kernel = "eager"
 ) -> tuple[CellFile, DualEncoder]:
-    """A trained cell: its description and its model, ready to embed.
+    """Open a trained cell: its description and its model, ready to embed.
 
     `folder` holds `cell.json` and the weights, `encoders` the Hugging Face folder of each modality. Raises
-    ValueError that names the file if the weights are not those of `cell.json`, if an encoder is not the one
-    that the cell was trained on, or as `restore` does.
+    ValueError naming the file if the weights are not those of `cell.json`, if an encoder is not the one that
+    the cell was trained on, or as `restore` does.
     """
     file = read_cell_file(folder)
     check_weights(folder, file)
@@ -56,10 +56,10 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
 
 
 def restore(model: DualEncoder, path: Path) -> None:
-    """Load trained weights into a model of the same settings; what the loss learned stays aside.
+    """Load trained weights into a model of the same settings, leaving out the loss's parameters.
 
-    Raises ValueError that names the tensors if any is missing, has no place (as when the encoder has fewer
-    layers than the one that was trained), or is of another shape.
+    Raises ValueError naming the tensors if any is missing, has no place (as when the encoder has fewer layers
+    than the one that was trained), or has another shape.
     """
     trained = model.trained()
     weights = {name: t for name, t in load_file(path).items() if not name.startswith(LOSS)}
@@ -70,7 +70,7 @@ def restore(model: DualEncoder, path: Path) -> None:
             name for name in weights.keys() & trained.keys() if weights[name].shape != trained[name].shape
         },
     }
-    found = [f"{len(names)} {how}, such as {min(names)}" for how, names in wrong.items() if names]
-    if found:
-        raise ValueError(f"{path}: tensors do not fit: {'; '.join(found)}")
+    faults = [f"{len(names)} {fault}, such as {min(names)}" for fault, names in wrong.items() if names]
+    if faults:
+        raise ValueError(f"{path}: tensors do not fit: {'; '.join(faults)}")
     model.load_state_dict(weights, strict=False)

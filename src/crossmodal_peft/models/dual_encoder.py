@@ -1,4 +1,4 @@
-"""What embeds: an encoder and a projection for each modality."""
+"""The dual encoder: an encoder and a projection for each modality."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ class DualEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """The device of the parameters."""
         return next(self.parameters()).device
 
     def embed(self, modality: str, activations: Tensor, lengths: Tensor | None) -> Tensor:
@@ -50,45 +50,45 @@ class DualEncoder(nn.Module):
         return embeddings
 
     def set_cut(self, modality: Modality, cut: str) -> None:
-        """Let a modality's activations be those at a cut below the method's lowest layer."""
+        """Expect a modality's activations at this cut, which must be below the method's lowest layer."""
         tower = self.towers[modality]
         assert isinstance(tower, Tower)
         tower.cut = cut
 
     def penalty(self) -> Tensor:
-        """What the methods add to the loss of a training step; 0 for most."""
+        """The sum of the methods' penalties, added to the training loss; 0 for most methods."""
         penalties = [penalty() for encoder in self.encoders for penalty in encoder.penalties]
         return torch.stack(penalties).sum() if penalties else torch.zeros((), device=self.device)
 
     def after_step(self, step: int, steps: int) -> None:
-        """Tell the methods that the optimiser has made this step (from 1) of so many."""
+        """Tell the methods that the optimiser has made step `step` (from 1) of `steps`."""
         for encoder in self.encoders:
-            for act in encoder.after_step:
-                act(step, steps)
+            for function in encoder.after_step:
+                function(step, steps)
 
     def memory(self) -> dict[str, Tensor]:
-        """What the methods remember between steps beside their parameters; most have none."""
+        """The state that methods keep between steps besides their parameters, by name; most keep none."""
         return {
             f"{modality}/{name}": value
             for modality, encoder in zip(self.towers, self.encoders)
-            for remember, _ in encoder.memories
-            for name, value in remember().items()
+            for save, _ in encoder.memories
+            for name, value in save().items()
         }
 
-    def recall(self, memory: dict[str, Tensor]) -> None:
-        """Give the methods back what `memory` returned."""
+    def restore_memory(self, memory: dict[str, Tensor]) -> None:
+        """Restore the methods' state from what `memory` returned."""
         for modality, encoder in zip(self.towers, self.encoders):
-            for _, recall in encoder.memories:
+            for _, restore in encoder.memories:
                 own = {k: v for k, v in memory.items() if k.startswith(f"{modality}/")}
-                recall({name.partition("/")[2]: value for name, value in own.items()})
+                restore({name.partition("/")[2]: value for name, value in own.items()})
 
     def fold(self) -> None:
-        """Replace what methods need in training only by what it computed; then `trained` is what is saved."""
+        """Replace training-only modules by what they computed; afterwards `trained` is what is saved."""
         for encoder in self.encoders:
             encoder.fold()
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """The parameters that train, by name."""
+        """The trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
 
@@ -100,7 +100,7 @@ def build_model(
 ) -> DualEncoder:
     """Load the encoders, add projections, and attach the method.
 
-    Projections are drawn before the method's own parameters: cells of one seed start from the same ones.
+    Projections are drawn before the method's own parameters, so that cells of one seed start from the same.
     """
     attach = plugins.module("methods", tuning.kind).attach
     encoders = {modality: load(modality) for modality in modalities}
@@ -112,9 +112,9 @@ def build_model(
 
 
 def configure(model: DualEncoder, settings: Train) -> None:
-    """Compile the layers, and let the backward pass run them again, where the settings ask for it.
+    """Turn on torch.compile and gradient checkpointing where the settings ask for them.
 
-    Raises ValueError if a compiler is needed and missing.
+    Raises ValueError if a C++ compiler is needed but missing.
     """
     if settings.compile and not torch.cuda.is_available() and not _has_compiler():
         raise ValueError("train.compile: no C++ compiler; install g++, or set it to false")
@@ -129,7 +129,7 @@ def _has_compiler() -> bool:
 
 
 def adapted_layers(tuning: MethodSettings, modality: Modality, depth: int) -> range:
-    """Indices of the layers that a method acts on in the encoder of a modality, of so many layers."""
+    """Indices of the layers that a method adapts in a modality's encoder of `depth` layers."""
     reach = tuning.reach(modality)
     if reach is None:
         return range(depth, depth)
@@ -139,7 +139,7 @@ def adapted_layers(tuning: MethodSettings, modality: Modality, depth: int) -> ra
 def count_parameters(model: DualEncoder, scalars: int) -> dict[str, int]:
     """`total`, `trainable`; of those `method` (in the encoders) and `projections` (with the loss's scalars).
 
-    `scalars`: how many numbers the loss learns.
+    `scalars`: how many scalars the loss learns.
     """
     total = sum(p.numel() for p in model.parameters()) + scalars
     in_encoders = sum(p.numel() for name, p in model.trained().items() if ".encoder." in name)

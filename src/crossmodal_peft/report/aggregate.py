@@ -37,7 +37,7 @@ PARTS = (
 def quality(records: Sequence[Record]) -> pd.DataFrame:
     """One row per cell, direction and metric: `value` as the record has it (a share from 0 to 1, or a rank).
 
-    What a record holds beside the metrics of the registry is left out; null becomes NaN.
+    Entries of a record that are not registered metrics are left out; null becomes NaN.
     """
     rows = [
         (

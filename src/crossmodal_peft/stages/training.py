@@ -27,13 +27,13 @@ def train_cell(cell: Cell, layout: Layout, logging: Logging, bar: bool = False) 
     """
     import torch
 
-    from crossmodal_peft.training.checkpointing import claimed
+    from crossmodal_peft.training.checkpointing import cell_lock
     from crossmodal_peft.training.determinism import determinism
     from crossmodal_peft.training.distributed import is_main_process
 
     torch.set_num_threads(cell.train.threads)
     with (
-        claimed(layout.training_state(cell.name)) if is_main_process() else nullcontext(),
+        cell_lock(layout.training_state(cell.name)) if is_main_process() else nullcontext(),
         catch_stop_requests() as requested,
         determinism(cell.train.deterministic, say) as without,
     ):
@@ -80,12 +80,12 @@ def _train_cell(
 def open_views(name: str, layout: Layout, logging: Logging, bar: bool, made: int) -> list[Any]:
     """What shows a cell's training after so many steps made before: history file, bar or lines, loggers."""
     from crossmodal_peft.training.distributed import is_main_process
-    from crossmodal_peft.training.progress import Bar, HistoryFile, Lines, open_loggers
+    from crossmodal_peft.training.progress import Bar, HistoryFile, ProgressLines, open_loggers
 
     if not is_main_process():
         return []
     loggers = open_loggers(logging.loggers, lambda logger: layout.logged(logger, name), made)
-    shown = Bar() if bar else Lines(logging.progress_seconds, say)
+    shown = Bar() if bar else ProgressLines(logging.progress_seconds, say)
     return [HistoryFile(layout.run(name) / HISTORY), shown, *loggers]
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from crossmodal_peft.files import atomic_write, sha256
 from crossmodal_peft.training import distributed
 from crossmodal_peft.training.signals import Interrupted
-from crossmodal_peft.training.state import Run, State, capture, restore_run
+from crossmodal_peft.training.state import Run, State, capture_state, restore_run
 
 STATE = "state.json"
 
@@ -121,7 +121,7 @@ class StateFolder:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def cell_lock(folder: Path) -> Iterator[None]:
     """Lock a cell, so that no other process trains it while the block runs.
 
     Raises RuntimeError if another process holds the lock, as when its snakemake was killed and it was not.
@@ -179,7 +179,7 @@ class Checkpointer:
             self.report(problem)
         if state:
             restore_run(run, state)
-            self.report(f"{self.folder.folder}: resuming {run.place}")
+            self.report(f"{self.folder.folder}: resuming {run.position}")
 
     def after_step(self, run: Run) -> None:
         """Write the state, if it is time. On a stop request, writes it and raises Interrupted."""
@@ -187,12 +187,12 @@ class Checkpointer:
             self.write(run)
             # A barrier: no process may end before the state is written, since that would stop all of them.
             distributed.any_process(True)
-            raise Interrupted(f"stopped as requested; run it again to resume {run.place}")
+            raise Interrupted(f"stopped as requested; run it again to resume {run.position}")
         if time.perf_counter() - self.written >= self.seconds:
             self.write(run)
 
     def write(self, run: Run) -> None:
         """Write the state now."""
         if self.folder and distributed.is_main_process():
-            self.folder.write(capture(run))
+            self.folder.write(capture_state(run))
         self.written = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The contrastive loss over all modalities, with what it learns: a scale of the logits, for example."""
+"""The contrastive loss over all pairs of modalities, with its learned scalars, such as the logit scale."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -24,7 +24,7 @@ class ContrastiveLoss(nn.Module):
         """Embeddings (batch, width) by modality, float32, of unit length, and labels (batch,) → a scalar.
 
         Row i of every modality is item i; all items of one label are positives of one another. With several
-        processes, each has the embeddings of the whole batch, and a share of the scalars' gradients.
+        processes, each has the embeddings of the whole batch and its share of the scalars' gradients.
         """
         labels = labels.to(next(iter(embeddings.values())).device)
         positives = labels[:, None] == labels[None, :]
@@ -37,5 +37,5 @@ class ContrastiveLoss(nn.Module):
 
 
 def make_loss(settings: LossSettings) -> ContrastiveLoss:
-    """The loss that a block `train.loss` describes, at its start."""
+    """The loss that a block `train.loss` describes, at initialisation."""
     return ContrastiveLoss(settings, plugins.module("losses", settings.kind).pair_loss)

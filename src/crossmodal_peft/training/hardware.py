@@ -74,7 +74,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 @contextmanager
-def explaining_memory(settings: Train) -> Iterator[None]:
+def explain_out_of_memory(settings: Train) -> Iterator[None]:
     """Turn a failed allocation into a RuntimeError that says which setting to change.
 
     (If the system kills the process instead, no message is possible.)

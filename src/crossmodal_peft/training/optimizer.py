@@ -12,7 +12,7 @@ from crossmodal_peft.models.dual_encoder import DualEncoder
 
 
 def trained_parameters(model: DualEncoder, criterion: nn.Module) -> dict[str, nn.Parameter]:
-    """What trains, by name: what the loss learns (`loss.` before the name), then the model's own."""
+    """The trainable parameters by name: the loss's (prefixed with `loss.`), then the model's."""
     return {f"{LOSS}{name}": p for name, p in criterion.named_parameters()} | model.trained()
 
 
@@ -21,8 +21,8 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """AdamW: the encoders' parameters at the method's rate, projections and the loss's scalars at their own.
 
-    `parameters` are by name, as `trained_parameters`. Weight decay acts on matrices only, not on biases,
-    norms and scalars.
+    `parameters` are by name, as from `trained_parameters`. Weight decay applies to matrices only, not to
+    biases, norms and scalars.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():

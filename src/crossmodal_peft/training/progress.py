@@ -53,7 +53,7 @@ class Logger(Protocol):
         """Called when the training has ended or was interrupted."""
 
 
-class Lines:
+class ProgressLines:
     """Prints a line every `seconds`, and one per epoch."""
 
     def __init__(self, seconds: float, write: Callable[[str], None]):
@@ -80,7 +80,7 @@ class Lines:
         """Nothing to close."""
 
 
-class Bar(Lines):
+class Bar(ProgressLines):
     """A progress bar on a terminal, instead of lines between epochs."""
 
     def __init__(self) -> None:

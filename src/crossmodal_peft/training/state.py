@@ -1,4 +1,4 @@
-"""Where a training stands between two steps: everything on which the rest of it depends."""
+"""The state of a training between two steps: everything that the remaining steps depend on."""
 
 import random
 import time
@@ -14,12 +14,12 @@ from crossmodal_peft.training.optimizer import trained_parameters
 
 
 @dataclass
-class Place:
-    """How far a training is.
+class Position:
+    """How far a training has got.
 
-    `epoch` (from 1) is under way, `step` steps of it are made, with these `losses`; `order` is the state of
-    the run's generator when it began. `items`, `stepping` (seconds in steps) and `seconds` count from the
-    start, over interruptions; `history` has a row for each finished epoch.
+    `epoch` (from 1) is the current one, of which `step` steps are done, with these `losses`; `order` is the
+    state of the run's generator when it began. `items`, `stepping` (seconds spent in steps) and `seconds` are
+    totals since the start, across interruptions; `history` has a row for each finished epoch.
     """
 
     epoch: int = 1
@@ -37,9 +37,9 @@ class Place:
 
 @dataclass
 class Run:
-    """A training: what it changes from step to step.
+    """A training: everything that changes from step to step.
 
-    `criterion` is the loss with what it learns; `best` holds the weights of the best epoch by name.
+    `criterion` is the loss with its learned scalars; `best` holds the weights of the best epoch by name.
     """
 
     model: DualEncoder
@@ -47,43 +47,43 @@ class Run:
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
     rng: np.random.Generator
-    place: Place = field(default_factory=Place)
+    position: Position = field(default_factory=Position)
     best: dict[str, Tensor] = field(default_factory=dict)
-    began: float = field(default_factory=time.perf_counter)  # As if it had never been interrupted.
+    began: float = field(default_factory=time.perf_counter)  # As if never interrupted.
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """The model's device."""
         return self.model.device
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """The parameters that train, by name."""
+        """The trainable parameters by name."""
         return trained_parameters(self.model, self.criterion)
 
     @property
     def seconds(self) -> float:
-        """How long it has trained, without interruptions and without what they cost it."""
+        """How long it has trained, without interruptions and the steps that they lost."""
         return time.perf_counter() - self.began
 
 
 @dataclass(frozen=True)
 class State:
-    """A run as plain values (JSON) and tensors by name, apart from the weights of its best epoch."""
+    """A run as plain values (JSON) and tensors by name; the best epoch's weights are kept apart."""
 
     facts: dict[str, Any]
     tensors: dict[str, Tensor]
     best: dict[str, Tensor]
 
 
-def capture(run: Run) -> State:
-    """The state of a run, sharing its tensors' memory where it can: write it before the next step.
+def capture_state(run: Run) -> State:
+    """The state of a run. It shares memory with the run where possible: write it before the next step.
 
-    Raises FloatingPointError if a weight is no number: such a state is none to go on from.
+    Raises FloatingPointError if a weight is not finite: there is no use in resuming from such a state.
     """
     trained = run.trained()
     for name, parameter in trained.items():
         if not torch.isfinite(parameter).all():
-            raise FloatingPointError(f"{name} is no number after step {run.schedule.last_epoch}")
+            raise FloatingPointError(f"{name} is not finite after step {run.schedule.last_epoch}")
     tensors = {f"weights/{name}": p.detach() for name, p in trained.items()}
     for name, parameter in trained.items():
         moments = run.optimizer.state.get(parameter, {})
@@ -92,9 +92,9 @@ def capture(run: Run) -> State:
     tensors["generator/cpu"] = torch.get_rng_state()
     if run.device.type == "cuda":
         tensors["generator/cuda"] = torch.cuda.get_rng_state(run.device)
-    run.place.seconds = run.seconds
+    run.position.seconds = run.seconds
     facts = {
-        "place": asdict(run.place),
+        "place": asdict(run.position),
         "schedule": run.schedule.state_dict(),
         "generators": _generators(run.rng),
     }
@@ -102,7 +102,7 @@ def capture(run: Run) -> State:
 
 
 def restore_run(run: Run, state: State) -> None:
-    """Bring a run that has made no step to a captured state; what follows is equal to the bit."""
+    """Restore a captured state in a run that has made no steps; it then continues bit-exactly."""
     trained, device = run.trained(), run.device
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in state.tensors.items():
@@ -114,7 +114,7 @@ def restore_run(run: Run, state: State) -> None:
     for name, tensor in parts.get("optimizer", {}).items():
         key, _, owner = name.partition("/")
         run.optimizer.state[trained[owner]][key] = tensor.to(device)
-    run.model.recall({name: tensor.to(device) for name, tensor in parts.get("memory", {}).items()})
+    run.model.restore_memory({name: tensor.to(device) for name, tensor in parts.get("memory", {}).items()})
     torch.set_rng_state(parts["generator"]["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(parts["generator"]["cuda"], device)
@@ -122,12 +122,12 @@ def restore_run(run: Run, state: State) -> None:
     for group, rate in zip(run.optimizer.param_groups, run.schedule.get_last_lr(), strict=True):
         group["lr"] = rate
     _set_generators(run.rng, state.facts["generators"])
-    run.place, run.best = Place(**state.facts["place"]), state.best
-    run.began = time.perf_counter() - run.place.seconds
+    run.position, run.best = Position(**state.facts["place"]), state.best
+    run.began = time.perf_counter() - run.position.seconds
 
 
 def _generators(rng: np.random.Generator) -> dict[str, Any]:
-    """States of the run's generator and of the global ones of NumPy and Python, as JSON can hold them."""
+    """The states of the run's generator and of NumPy's and Python's global ones, as JSON values."""
     of_numpy: Any = np.random.get_state(legacy=False)
     of_numpy["state"]["key"] = of_numpy["state"]["key"].tolist()
     return {"run": rng.bit_generator.state, "numpy": of_numpy, "python": random.getstate()}

@@ -21,9 +21,9 @@ def train_step(
     settings: Train,
     precision: torch.dtype,
 ) -> float:
-    """One step on a batch, by modality, of the parameters that train; returns its loss, without penalties.
+    """One optimiser step on a batch, by modality; returns its loss without penalties.
 
-    `batch` holds this process's share of the items (see `distributed.share`), `labels` those of all of them.
+    `batch` holds this process's share of the items (see `distributed.share`), `labels` those of all items.
     """
     run.optimizer.zero_grad(set_to_none=True)
     micro_batch = settings.micro_batch_size
@@ -42,10 +42,10 @@ def add_gradients(
     micro_batch: int | None,
     precision: torch.dtype,
 ) -> Tensor:
-    """Add the gradients of loss and penalties to the parameters' `grad`; returns the loss, without penalties.
+    """Add the gradients of loss and penalties to the parameters' `grad`; returns the loss without penalties.
 
-    Every process gets the gradients of the joint batch: it propagates those of its own embeddings, and the
-    sum over processes is the whole. What does not pass through embeddings is in every process's share of it.
+    Every process ends with the gradients of the whole batch: each backpropagates through its own embeddings,
+    and the sum over processes is complete. Of gradients that bypass embeddings, each computes its share.
     """
     embeddings = {
         modality: distributed.gather(embed(model, modality, inputs, micro_batch, precision), len(labels))
@@ -60,20 +60,20 @@ def add_gradients(
 def embed(
     model: DualEncoder, modality: str, inputs: Inputs, micro_batch: int | None, precision: torch.dtype
 ) -> Tensor:
-    """Embeddings (items, width), float32, of so many items at a time (None: all).
+    """Embeddings (items, width), float32, computed for `micro_batch` items at a time (None: all).
 
-    Micro-batches keep nothing but embeddings: when their gradients are known, in the backward pass, each is
-    embedded again, with the same random numbers, and propagates them (GradCache, Gao et al. 2021,
-    2101.06983). Items are embedded with others of their length, and padded to the longest of these only.
+    Micro-batches keep only their embeddings: in the backward pass, once their gradients are known, each is
+    embedded again with the same random numbers and backpropagates them (GradCache, Gao et al. 2021,
+    2101.06983). Items are embedded with others of similar length, and padded to the longest of these only.
     """
     device = model.device
 
     def forward(activations: Tensor, lengths: Tensor | None) -> Tensor:
-        # One for each micro-batch: gradients of weights in half precision would add up there otherwise.
+        # One context per micro-batch: its weight cache would otherwise sum gradients in half precision.
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             return model.embed(modality, activations, lengths)
 
-    if micro_batch is None and inputs[1] is None:  # Nothing is padded.
+    if micro_batch is None and inputs[1] is None:  # There is no padding.
         return forward(*inputs)
     items = parts(inputs, device) if micro_batch is None else list(by_length(inputs).split(micro_batch))
     if len(items) == 1:
@@ -81,7 +81,7 @@ def embed(
     chunks = [rows(inputs, part) for part in items]
     if micro_batch is None:
         return joined([forward(*chunk) for chunk in chunks], items)
-    # On the device already: the random state of no other one is restored.
+    # Moved beforehand: `checkpoint` then saves the random state of this device only.
     return joined(
         [checkpoint(forward, *_moved(chunk, device), use_reentrant=False) for chunk in chunks], items
     )

@@ -10,15 +10,15 @@ from crossmodal_peft.config.schema import LossSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-# CLIP's bound: similarities are multiplied by 100 at most, the temperature does not fall below 0.01.
+# CLIP's bound: the logit scale is at most 100, so the temperature is at least 0.01.
 MAX_LOGIT_SCALE = math.log(100)
 
 
 class Settings(LossSettings):
-    """Learns the logarithm of what similarities are multiplied by."""
+    """Learns the logarithm of the logit scale."""
 
     kind: Literal["infonce"]
-    temperature: PositiveFloat = Field(0.07, description="At the start; it is learned, and 0.01 at least.")
+    temperature: PositiveFloat = Field(0.07, description="Initial value; it is learned, and at least 0.01.")
 
     @property
     def scalars(self) -> dict[str, float]:

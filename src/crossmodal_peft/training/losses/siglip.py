@@ -1,4 +1,4 @@
-"""Sigmoid loss: each pair of items is a yes-or-no question of its own (SigLIP, Zhai et al., 2303.15343)."""
+"""Sigmoid loss: a binary classification of each pair of items (SigLIP, Zhai et al., 2303.15343)."""
 
 import math
 from typing import TYPE_CHECKING, Literal
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class Settings(LossSettings):
-    """Learns the logarithm of what similarities are multiplied by, and what is added to them then."""
+    """Learns the logarithm of the logit scale, and the logit bias."""
 
     kind: Literal["siglip"]
-    scale: PositiveFloat = Field(10.0, description="What similarities are multiplied by, at the start.")
+    scale: PositiveFloat = Field(10.0, description="Initial logit scale.")
     bias: FiniteFloat = Field(
-        -10.0, description="Added to the logits, at the start; so low because most pairs do not match."
+        -10.0, description="Initial logit bias; negative because most pairs do not match."
     )
 
     @property
