@@ -86,8 +86,8 @@ def main() -> None:
     text = (
         "# Ranks and nearest items beside the bare product\n\n"
         f"Written by `retrieval_core.py` on one thread of {processor()}, torch {torch.__version__}: "
-        f"CPU seconds, the best of {arguments.rounds} interleaved rounds; {DIMENSION} dimensions, float32. Load average of {os.cpu_count()} cores at the start: "
-        f"{load:.1f}."
+        f"CPU seconds, the best of {arguments.rounds} interleaved rounds; {DIMENSION} dimensions, float32. "
+        f"Load average of {os.cpu_count()} cores at the start: {load:.1f}."
     )
     arguments.output.write_text(f"{text}\n\n{markdown(head, rows)}\n")
 

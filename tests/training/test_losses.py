@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from tiny import ENCODERS, SIZE
+from tiny import ENCODERS
 from tiny_cell import ITEMS, command, ended, fork, make_cell, make_inputs, paths_in
 from torch.nn import functional as F
 from transformers import SiglipConfig, SiglipModel
@@ -18,6 +18,7 @@ from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.plugins import module, names
 from crossmodal_peft.config.schema import LossSettings
 from crossmodal_peft.contracts import losses as contract
+from crossmodal_peft.contracts.tiny import SIZE
 from crossmodal_peft.training.contrastive import ContrastiveLoss, make_loss
 from crossmodal_peft.training.losses import infonce, siglip
 
