@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PROCESSOR = "preprocessor_config.json"
-PicturePreparer = Callable[[list[Image.Image]], tuple[np.ndarray, None]]
+ImagePreparer = Callable[[list[Image.Image]], tuple[np.ndarray, None]]
 
 
 def to_squares(images: list[Image.Image], size: int) -> np.ndarray:
@@ -57,7 +57,7 @@ def normalise(inputs: "Tensor", mean: tuple[float, ...], std: tuple[float, ...])
     return (floats / 255 - mean_) / std_
 
 
-def picture_preparer(folder: Path, image_size: int | None) -> PicturePreparer:
+def image_preparer(folder: Path, image_size: int | None) -> ImagePreparer:
     """A function from images to normalised channels, float16 (batch, 3, size, size).
 
     If the model's folder has a preprocessor_config.json, its transformers processor does everything: those of

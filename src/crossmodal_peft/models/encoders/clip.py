@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crossmodal_peft.data.images import PicturePreparer, picture_preparer
+from crossmodal_peft.data.images import ImagePreparer, image_preparer
 
 MODALITY = "image"
 LAYERS = "encoder.layers"
@@ -44,9 +44,9 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
     raise ValueError(f"the family clip loads model types clip and siglip, not {model_type!r}")
 
 
-def preparer(folder: Path, settings: Any) -> PicturePreparer:
-    """As `picture_preparer`, at the size given in the settings."""
-    return picture_preparer(folder, settings.image_size)
+def preparer(folder: Path, settings: Any) -> ImagePreparer:
+    """As `image_preparer`, at the size given in the settings."""
+    return image_preparer(folder, settings.image_size)
 
 
 def embed(model: Any, inputs: Tensor) -> Tensor:

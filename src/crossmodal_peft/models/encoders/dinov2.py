@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crossmodal_peft.data.images import PROCESSOR, PicturePreparer, normalise, picture_preparer, to_squares
+from crossmodal_peft.data.images import PROCESSOR, ImagePreparer, image_preparer, normalise, to_squares
 
 MODALITY = "image"
 LAYERS = "encoder.layer"
@@ -31,7 +31,7 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
     return Dinov2Model, {}
 
 
-def preparer(folder: Path, settings: Any) -> PicturePreparer:
+def preparer(folder: Path, settings: Any) -> ImagePreparer:
     """A function from images to uint8 (batch, 3, size, size): padded with white, never cropped.
 
     Without an `image_size`, to the normalised channels of the model's own processor, which takes a centre
@@ -40,7 +40,7 @@ def preparer(folder: Path, settings: Any) -> PicturePreparer:
     if settings.image_size is None:
         if not (folder / PROCESSOR).exists():
             raise ValueError(f"{folder}: has no {PROCESSOR}; give the encoder an image_size, for example 224")
-        return picture_preparer(folder, None)
+        return image_preparer(folder, None)
     return lambda pictures: (to_squares(pictures, settings.image_size), None)
 
 
