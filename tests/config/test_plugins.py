@@ -17,6 +17,7 @@ from crossmodal_peft.config.plugin_check import attributes, functions
 WHOLE = {
     "datasets": "manifest",
     "encoders": "bert",
+    "losses": "infonce",
     "methods": "adapter",
     "tables": "recall_at_k",
     "plots": "training_curves",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
 
 from pydantic import Field, PositiveInt
 
-from crossmodal_peft.config.schema import DatasetSettings, MethodSettings, Modality, Strict
+from crossmodal_peft.config.schema import DatasetSettings, LossSettings, MethodSettings, Modality
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,7 +165,7 @@ class Loss(Protocol):
     their values at the start.
     """
 
-    Settings: type[Strict]
+    Settings: type[LossSettings]
 
     def pair_loss(
         self, a: "Tensor", b: "Tensor", positives: "Tensor", settings: Any, **scalars: "Tensor"
