@@ -12,6 +12,7 @@ import torch
 from conftest import copy_repository, run, smoke_layout, snakemake
 from safetensors.torch import load_file
 
+from crossmodal_peft.config.cell_file import read_cell
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Paths
 from crossmodal_peft.data.arrays import open_arrays, read_manifests
@@ -21,9 +22,10 @@ from crossmodal_peft.models.encoder import load_encoder
 from crossmodal_peft.models.methods.frozen import Settings as Frozen
 from crossmodal_peft.retrieval.embeddings import load_embeddings
 from crossmodal_peft.retrieval.evaluate import evaluate
-from crossmodal_peft.stages.evaluation import merge_cell, score_split
+from crossmodal_peft.stages.merge import merge_cell
+from crossmodal_peft.stages.score import score_split
 from crossmodal_peft.training.embed import embed_split
-from crossmodal_peft.training.trained import embed_cell, read_cell
+from crossmodal_peft.training.trained import embed_cell
 
 CELLS = 10
 
