@@ -24,7 +24,7 @@ from crossmodal_peft.training import hardware
 from crossmodal_peft.training.checkpointing import STATE, Checkpointer, StateFolder, cell_lock
 from crossmodal_peft.training.loop import train
 from crossmodal_peft.training.state import State, capture_state, restore_run
-from crossmodal_peft.training.trained import open_data
+from crossmodal_peft.training.cell_data import open_data
 
 TESTS = Path(__file__).parents[1]
 

@@ -26,6 +26,7 @@ EXCLUDED = {
     "config.plugins": "finds the module of a name; what it finds is counted by that name",
     "config.paths": "where files stand: elsewhere they are missing, which snakemake sees by itself",
     "files": "how files are written and copied, not what is in them",
+    "models.peft_adapters": "copies of the trained weights in peft's format, which no job reads",
     "provenance": "facts about a run that stand beside its numbers",
     "training.checkpointing": "a resumed training ends with the bits of one that ran through (tested)",
     "training.loggers": "show a training while it runs",

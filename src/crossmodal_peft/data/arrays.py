@@ -3,17 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from crossmodal_peft.config.cell import Cell
-from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.schema import Modality
-from crossmodal_peft.files import copy_to_scratch
 
 
 @dataclass(frozen=True)
@@ -156,14 +152,3 @@ def in_turn(
         placed += [((i + 0.5) / len(batches), name, items) for i, items in enumerate(batches)]
     placed.sort(key=lambda entry: entry[0])
     return [(name, items) for _, name, items in placed]
-
-
-def open_data(cell: Cell, layout: Layout) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
-    """The manifest of a cell's datasets and their activations, by dataset and modality."""
-    manifest, arrays = read_manifests(layout.manifests(cell.dataset)), layout.arrays(cell)
-    if layout.scratch:
-        arrays = {
-            name: {m: copy_to_scratch(path, layout.scratch) for m, path in paths.items()}
-            for name, paths in arrays.items()
-        }
-    return manifest, open_arrays(arrays, manifest, {m: cell.cut(m) for m in cell.encoders})

@@ -44,11 +44,11 @@ def train_cell(cell: Cell, layout: Layout, logging: Logging, bar: bool = False) 
 def _train_cell(
     cell: Cell, layout: Layout, logging: Logging, bar: bool, requested: Callable[[], bool], without: list[str]
 ) -> None:
-    from crossmodal_peft.data.arrays import open_data
     from crossmodal_peft.models import checkpoint
     from crossmodal_peft.models.budget import fit_cell
     from crossmodal_peft.models.dual_encoder import configure
     from crossmodal_peft.training import distributed, hardware
+    from crossmodal_peft.training.cell_data import open_data
     from crossmodal_peft.training.checkpointing import Checkpointer, StateFolder
     from crossmodal_peft.training.embed import embed_split
     from crossmodal_peft.training.loop import train

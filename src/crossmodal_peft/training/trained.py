@@ -25,9 +25,9 @@ def embed_cell(name: str, split: str, layout: Layout) -> dict[str, Any]:
 
     Raises ValueError if the checkpoint or the encoders under it changed.
     """
-    from crossmodal_peft.data.arrays import open_data
     from crossmodal_peft.models.checkpoint import open_checkpoint
     from crossmodal_peft.training import hardware
+    from crossmodal_peft.training.cell_data import open_data
     from crossmodal_peft.training.embed import embed_split
 
     cell = read_cell(name, layout)[0].cell
