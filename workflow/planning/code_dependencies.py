@@ -57,15 +57,17 @@ class Package:
             parts = (PACKAGE, *path.relative_to(root).with_suffix("").parts)
             self.paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
 
-    def source(self, name: str, function: str = "") -> Source:
-        """A module, or what one function of it needs. Raises ValueError if there is no such module."""
+    def text(self, name: str) -> str:
+        """A module's text. Raises ValueError if there is no such module."""
         if name not in self.paths:
-            raise ValueError(
-                f"{name}: no such module under {self.root}; a rule must name files that are there"
-            )
+            raise ValueError(f"{name}: no such module under {self.root}; a rule must name files that exist")
         if name not in self.texts:
             self.texts[name] = self.paths[name].read_text(encoding="utf-8")
-        return source(self.texts[name], name, self.paths[name].stem == "__init__", function)
+        return self.texts[name]
+
+    def source(self, name: str, function: str = "") -> Source:
+        """A module, or what one function of it needs."""
+        return source(self.text(name), name, self.paths[name].stem == "__init__", function)
 
 
 @cache

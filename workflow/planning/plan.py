@@ -63,6 +63,10 @@ class Plan:
             m: self.settings.encoders[name] for m, name in self.settings.datasets[dataset].encoders.items()
         }
 
+    def tuning(self, method: str) -> Any:
+        """The settings of a method, which may be named with another learning rate behind it."""
+        return self.settings.methods[method.partition("@")[0]]
+
     def of_source(self, name: str) -> Any:
         """The settings of a dataset that is made from a source."""
         return next(data for data in self.settings.datasets.values() if data.source == name)
@@ -80,7 +84,7 @@ class Plan:
 
     def group(self, w: Any) -> str | None:
         """Trainings of projections alone take seconds: a cluster runs many as one job, the others alone."""
-        return "frozen" if self.settings.methods[w.method.partition("@")[0]].kind == "frozen" else None
+        return "frozen" if self.tuning(w.method).kind == "frozen" else None
 
     # Files
 
@@ -145,8 +149,11 @@ class Plan:
     def code_of_training(self, w: Any) -> str:
         """The code of training, of the cell's method and of its encoders."""
         encoders = [e for name in parts(w.dataset) for e in self.encoders(name).values()]
-        tuning = self.settings.methods[w.method.partition("@")[0]]
-        return code("train", f"methods/{tuning.kind}", *self.families(encoders))
+        return code("train", f"methods/{self.tuning(w.method).kind}", *self.families(encoders))
+
+    def code_of_evaluation(self, w: Any) -> str:
+        """The code of an evaluation. The record says the size of the cell's method, which its settings know."""
+        return code("evaluate", f"methods/{self.tuning(w.method).kind}:Settings")
 
     def code_of_counts(self) -> str:
         """The code that counts the parameters of all methods."""

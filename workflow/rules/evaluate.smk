@@ -23,7 +23,7 @@ rule evaluate:
         runtime=growing(30),
     params:
         ks=",".join(map(str, SETTINGS.evaluate.ks)),
-        code=code("evaluate"),
+        code=PLAN.code_of_evaluation,
         paths=PATHS,
     shell:
         "logged {log} crossmodal-peft record {wildcards.dataset}/{wildcards.method}/{wildcards.seed}"
