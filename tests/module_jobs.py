@@ -84,10 +84,17 @@ def operator(node: ast.AST) -> bool:
 
 
 def word(node: ast.AST) -> bool:
-    """Change the text that a name is given."""
-    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
+    """Change a text that a name is given, or a key of a dictionary."""
+    place = (
+        node.value
+        if isinstance(node, ast.Assign)
+        else node.keys[0]
+        if isinstance(node, ast.Dict) and node.keys
+        else None
+    )
+    if not isinstance(place, ast.Constant) or not isinstance(place.value, str):
         return False
-    node.value.value = f"{node.value.value}~"
+    place.value += "~"
     return True
 
 

@@ -1,4 +1,4 @@
-"""Claims about every module of the package: an edit of it runs again the jobs that it can reach, no others."""
+"""Claims about every module of the package: an edit runs again the jobs that it can reach, and no others."""
 
 import subprocess
 import sys

@@ -97,12 +97,17 @@ def closure(package: Package, stage: str, *variants: str) -> dict[str, Source]:
     """
     found: dict[str, Source] = {}
     waiting = [f"{PACKAGE}.stages.{stage}", *map(module_of, variants)]
+    seen: set[str] = set()
     while waiting:
         entry = waiting.pop()
         name, _, function = entry.partition(":")
-        if entry not in found and not is_excluded(name):
+        if entry in seen or not name:
+            continue
+        seen.add(entry)
+        waiting.append(name.rpartition(".")[0])  # A package runs before what is in it.
+        if not is_excluded(name):
             found[entry] = package.source(name, function)
-            waiting += [used for used in {*found[entry].imports, *parents(name)} if used in package.paths]
+            waiting += found[entry].imports & package.paths.keys()
     given = {variant.partition("/")[0] for variant in variants}
     for entry, reached in found.items():
         if unnamed := reached.kinds - given:
@@ -121,13 +126,6 @@ def is_excluded(name: str) -> bool:
     """Whether a module is on the list, or in a package that is."""
     inner = name.removeprefix(PACKAGE).lstrip(".")
     return any(inner == left_out or inner.startswith(f"{left_out}.") for left_out in EXCLUDED)
-
-
-def parents(name: str) -> Iterator[str]:
-    """The packages that a module is in."""
-    while "." in name:
-        name = name.rpartition(".")[0]
-        yield name
 
 
 @cache

@@ -152,7 +152,7 @@ class Plan:
         return code("train", f"methods/{self.tuning(w.method).kind}", *self.families(encoders))
 
     def code_of_evaluation(self, w: Any) -> str:
-        """The code of an evaluation. The record says the size of the cell's method, which its settings know."""
+        """The code of an evaluation; the record has the size of the cell's method from its settings."""
         return code("evaluate", f"methods/{self.tuning(w.method).kind}:Settings")
 
     def code_of_counts(self) -> str:
