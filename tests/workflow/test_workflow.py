@@ -119,31 +119,37 @@ def test_how_a_training_is_watched_reruns_nothing(smoke):
     assert jobs == {}
 
 
-def test_the_code_of_a_method_reruns_its_cells_only(smoke):
-    with changed(smoke / "src/crossmodal_peft/methods/prefix.py"):
-        jobs = planned(smoke)
-    assert (jobs["train"], jobs["evaluate"]) == (2, 2)
+TABLES = {"all", "plot", "summary", "table"}
+CELLS_AND_TABLES = {"aggregate", "compare_methods", "evaluate", "overview", *TABLES}
+TRAINED = "    epochs: PositiveInt\n"
+# Module, what is edited, the rules that run again, and of how many cells.
+EDITS = [
+    ("models/learned_prefix", "std=0.02", "std=2.0", {"train", "count_at_paper_scale", *CELLS_AND_TABLES}, 2),
+    ("training/step", "optimizer.step()", "optimizer.step(None)", {"train", *CELLS_AND_TABLES}, CELLS),
+    ("training/step", "optimizer.step()", "optimizer.step()  # A comment.", set(), 0),
+    ("training/progress", "import time", "import time as time", set(), 0),
+    ("config/settings", TRAINED, f"{TRAINED}    warmth: float = 1.0\n", set(), 0),
+    ("config/settings", "compile: bool = Field(False", "compile: bool = Field(True", set(), 0),  # It is given.
+    ("records", '"status": "complete"', '"more": 1, "status": "complete"', CELLS_AND_TABLES, CELLS),
+    ("retrieval/metrics", "import numpy as np", "import numpy as np\n\nMORE = 1", CELLS_AND_TABLES, CELLS),
+    ("retrieval/statistics", "1 + confidence", "2 + confidence", {"compare_methods", *TABLES}, 0),
+    ("report/tables/recall_at_k", "import pandas as pd", "import pandas", {"all", "table"}, 0),
+    ("report/plots/time_and_memory", "import pandas as pd", "import pandas", {"all", "plot"}, 0),
+]
 
 
-@pytest.mark.parametrize("module", ["tables/recall_at_k", "plots/time_and_memory", "metrics"])
-def test_the_code_of_a_table_plot_or_metric_trains_nothing(smoke, module):
-    with changed(smoke / f"src/crossmodal_peft/{module}.py"):
-        jobs = planned(smoke)
-    assert "all" in jobs
-    assert "train" not in jobs
-
-
-class changed:
-    """A source file with one more comment while the block lasts."""
-
-    def __init__(self, path: Path):
-        self.path, self.text = path, path.read_text()
-
-    def __enter__(self):
-        self.path.write_text(self.text + "# changed\n")
-
-    def __exit__(self, *_):
-        self.path.write_text(self.text)
+@pytest.mark.parametrize(
+    ("module", "before", "after", "rules", "cells"), EDITS, ids=[f"{e[0]}: {e[2].strip()}" for e in EDITS]
+)
+def test_an_edit_of_code_runs_again_what_it_can_change(module, before, after, rules, cells, smoke):
+    path = smoke / f"src/crossmodal_peft/{module}.py"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    jobs = planned(smoke)
+    path.write_text(text)
+    assert set(jobs) == rules
+    assert (jobs.get("evaluate", 0), jobs.get("train", 0)) == (cells, cells if "train" in rules else 0)
 
 
 def test_a_checkpoint_embeds_as_the_training_did(smoke):
