@@ -15,7 +15,8 @@ from crossmodal_peft.config.paths import RECEIPT, Layout
 from crossmodal_peft.config.validation import check
 from workflow.planning.code_dependencies import code
 from workflow.planning.compared_settings import compared
-from workflow.planning.plan import Plan, as_json, growing, set_environment, uncompared
+from workflow.planning.jobs import SHELL, growing, set_environment, uncompared
+from workflow.planning.plan import Plan, as_json
 
 # A plan is millions of objects that all stay: to look for garbage among them took a fifth of its time.
 gc.set_threshold(100_000, 50, 100)
@@ -38,12 +39,7 @@ PLAN = Plan(SETTINGS, LAYOUT)
 PATHS = uncompared(lambda w: SETTINGS.paths.model_dump_json())
 LOGS = LAYOUT.results / "logs"
 set_environment()
-# `logged FILE COMMAND`: what a job prints goes to the console and to its log. The job takes the shell's place, so
-# that signals reach it and its exit code is the shell's; tee stays while a training that was asked to stop speaks.
-shell.prefix(
-    "set -euo pipefail; "
-    'logged() {{ local log=$1; shift; exec "$@" > >(trap \'\' HUP INT TERM; exec tee "$log") 2>&1; }}; '
-)
+shell.prefix(SHELL)
 
 
 # Quick, or in need of the internet: on a cluster they run where snakemake does. The others say what they need:

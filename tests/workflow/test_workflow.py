@@ -129,7 +129,13 @@ EDITS = [
     ("training/step", "optimizer.step()", "optimizer.step()  # A comment.", set(), 0),
     ("training/progress", "import time", "import time as time", set(), 0),
     ("config/settings", TRAINED, f"{TRAINED}    warmth: float = 1.0\n", set(), 0),
-    ("config/settings", "compile: bool = Field(False", "compile: bool = Field(True", set(), 0),  # It is given.
+    (
+        "config/settings",
+        "compile: bool = Field(False",
+        "compile: bool = Field(True",
+        set(),
+        0,
+    ),  # It is given.
     ("records", '"status": "complete"', '"more": 1, "status": "complete"', CELLS_AND_TABLES, CELLS),
     ("retrieval/metrics", "import numpy as np", "import numpy as np\n\nMORE = 1", CELLS_AND_TABLES, CELLS),
     ("retrieval/statistics", "1 + confidence", "2 + confidence", {"compare_methods", *TABLES}, 0),

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -181,24 +181,3 @@ class Plan:
 def as_json(content: dict[str, Any]) -> str:
     """All of some settings as JSON, defaults included."""
     return json.dumps(content, default=lambda model: model.model_dump(mode="json"))
-
-
-def uncompared(make: Callable[[Any], str]) -> Callable[[Any, Any], str]:
-    """A parameter, made of the wildcards, that changes without running anything again.
-
-    Snakemake compares no parameter of a function that takes the job's input.
-    """
-    return lambda wildcards, input: make(wildcards)
-
-
-def growing(amount: int) -> Callable[[Any, int], int]:
-    """A resource that a job which failed asks more of when it is tried again."""
-    return lambda wildcards, attempt: amount * attempt
-
-
-def set_environment() -> None:
-    """Set the variables that jobs inherit."""
-    # The marker tells `workflow/end_orphans.py` whose jobs outlived a killed run.
-    os.environ["CROSSMODAL_PEFT_WORKFLOW"] = os.getcwd()
-    # torch's thread pools spin while they wait; that time belongs to the cell that runs beside this one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
