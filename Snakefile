@@ -36,7 +36,8 @@ except ValueError as error:
 
 LAYOUT = Layout.of(SETTINGS.paths)
 PLAN = Plan(SETTINGS, LAYOUT)
-PATHS = uncompared(lambda w: SETTINGS.paths.model_dump_json())
+PATHS_JSON, LOGGING_JSON = (part.model_dump_json() for part in (SETTINGS.paths, SETTINGS.logging))
+PATHS = uncompared(lambda w: PATHS_JSON)
 LOGS = LAYOUT.results / "logs"
 set_environment()
 shell.prefix(SHELL)

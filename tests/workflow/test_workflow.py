@@ -1,15 +1,17 @@
 """Claims about the whole workflow: the smoke overlay, real encoders and data, a folder of its own."""
 
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from conftest import copy_repository, run, smoke_layout, snakemake
+from conftest import REPOSITORY, copy_repository, run, smoke_layout, snakemake
 from safetensors.torch import load_file
 
 from crossmodal_peft.config.cell_file import read_cell
@@ -156,6 +158,50 @@ def test_an_edit_of_code_runs_again_what_it_can_change(module, before, after, ru
     path.write_text(text)
     assert set(jobs) == rules
     assert (jobs.get("evaluate", 0), jobs.get("train", 0)) == (cells, cells if "train" in rules else 0)
+
+
+APPTAINER = """#!/usr/bin/env bash
+if [ "$1" = --version ]; then echo apptainer version 1.3.4; exit; fi
+while [ "$1" != bash ]; do image=$1; shift; done
+echo "in $image"
+exec "$@"
+"""
+
+
+def test_a_job_runs_in_the_container_where_snakemake_is_asked_for_it(smoke, tmp_path):
+    """As far as snakemake goes: the command that would start a container here starts the job as it is."""
+    (tmp_path / "apptainer").write_text(APPTAINER)
+    (tmp_path / "apptainer").chmod(0o755)
+    page = smoke / "build/smoke/results/pages/settings.html"
+    page.unlink(missing_ok=True)
+    command = "snakemake --sdm apptainer --configfile workflow/config/smoke.yaml"
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    said = run(f"{command} {page.relative_to(smoke)}", smoke, PYTHONPATH=str(smoke / "src"), PATH=path)
+    assert "in crossmodal-peft.sif" in said
+    assert page.exists()
+
+
+def test_every_job_has_a_log_and_a_benchmark(smoke):
+    logs = results(smoke) / "logs"
+    assert "epoch 1/" in (logs / "train/stamps-image/lora/0.log").read_text()
+    made = {path.relative_to(logs).with_suffix("") for path in logs.rglob("*.log")}
+    assert made == {path.relative_to(logs).with_suffix("") for path in logs.rglob("*.tsv")}
+    rules = {path.parts[0] for path in made}
+    assert rules > {
+        "prepare",
+        "cache_activations",
+        "train",
+        "evaluate",
+        "aggregate",
+        "table",
+        "plot",
+        "summary",
+    }
+
+
+def test_snakemake_s_linter_has_nothing_to_say():
+    done = subprocess.run(["snakemake", "--lint"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_checkpoint_embeds_as_the_training_did(smoke):

@@ -14,6 +14,7 @@ from crossmodal_peft.config.paths import RECEIPT, Layout
 from crossmodal_peft.config.settings import Folder, Package, Settings
 from crossmodal_peft.data import hub
 from workflow.planning.code_dependencies import code
+from workflow.planning.compared_settings import compared
 
 LARGE = (
     "weights.safetensors",
@@ -170,6 +171,12 @@ class Plan:
     def preparation(self, dataset: str) -> dict[str, Any]:
         """The settings that preparing a dataset depends on."""
         return {"data": self.settings.datasets[dataset], "encoders": self.encoders(dataset)}
+
+    @cache  # noqa: B019 - there is one plan in a process.
+    def training(self, dataset: str, method: str) -> str:
+        """The settings that a method's trainings depend on, for comparison; the same for every seed."""
+        cell, names = self.cell(f"{dataset}/{method}/0"), ("data", "encoders", "tuning", "train")
+        return compared({name: getattr(cell, name) for name in names})
 
     def counting(self) -> dict[str, Any]:
         """The settings that counting parameters depends on."""

@@ -24,10 +24,10 @@ rule train:
         runtime=growing(240),
         gpu=SETTINGS.train.processes,
     params:
-        compared=lambda w: compared(PLAN.cell_of(w)),
+        compared=lambda w: PLAN.training(w.dataset, w.method),
         code=PLAN.code_of_training,
         settings=uncompared(lambda w: PLAN.cell_of(w).model_dump_json()),
-        logging=uncompared(lambda w: SETTINGS.logging.model_dump_json()),
+        logging=uncompared(lambda w: LOGGING_JSON),
         paths=PATHS,
     shell:
         "logged {log} crossmodal-peft train --settings {params.settings:q} --paths {params.paths:q}"
