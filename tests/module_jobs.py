@@ -31,10 +31,12 @@ def jobs() -> dict[str, tuple[str, ...]]:
     for family in families:
         found[f"prepare/{family}"] = ("prepare", "datasets/stamps", f"encoders/{family}")
         found[f"cache_activations/{family}"] = ("cache_activations", f"encoders/{family}")
-        found[f"train/{family}"] = ("train", "methods/frozen", f"encoders/{family}")
+        found[f"train/{family}"] = ("train", "methods/frozen", "losses/infonce", f"encoders/{family}")
     for method in methods:
-        found[f"train/{method}"] = ("train", f"methods/{method}", "encoders/bert")
+        found[f"train/{method}"] = ("train", f"methods/{method}", "losses/infonce", "encoders/bert")
         found[f"evaluate/{method}"] = ("evaluate", f"methods/{method}:Settings")
+    for loss in plugins.names("losses"):
+        found[f"train/{loss}"] = ("train", "methods/frozen", f"losses/{loss}", "encoders/bert")
     every = [*[f"methods/{name}" for name in methods], *[f"encoders/{name}" for name in families]]
     found["count_parameters"] = ("count_parameters", *every)
     for kind in ("table", "plot"):

@@ -114,7 +114,9 @@ def test_what_runs_in_a_stage_is_in_its_code_or_left_out_with_a_reason(method, i
     kind = {"lora": "peft_library"}.get(method, method)
     package = Package(ROOT)
     expected = {
-        "train_cell": closure(package, "train", f"methods/{kind}", "encoders/bert", "encoders/dinov2"),
+        "train_cell": closure(
+            package, "train", f"methods/{kind}", "losses/infonce", "encoders/bert", "encoders/dinov2"
+        ),
         "record_cell": closure(package, "evaluate", f"methods/{kind}:Settings"),
     }
     ran = dict(run_by_stages(inputs, method))

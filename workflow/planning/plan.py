@@ -148,9 +148,10 @@ class Plan:
         return code("cache_activations", *self.families([self.encoders(w.dataset)[w.modality]]))
 
     def code_of_training(self, w: Any) -> str:
-        """The code of training, of the cell's method and of its encoders."""
+        """The code of training, of the cell's method, its loss and its encoders."""
         encoders = [e for name in parts(w.dataset) for e in self.encoders(name).values()]
-        return code("train", f"methods/{self.tuning(w.method).kind}", *self.families(encoders))
+        loss = f"losses/{self.settings.train.loss.kind}"
+        return code("train", f"methods/{self.tuning(w.method).kind}", loss, *self.families(encoders))
 
     def code_of_evaluation(self, w: Any) -> str:
         """The code of an evaluation; the record has the size of the cell's method from its settings."""
@@ -181,8 +182,8 @@ class Plan:
     def counting(self) -> dict[str, Any]:
         """The settings that counting parameters depends on."""
         encoders = {m: self.settings.encoders[name] for m, name in self.settings.paper_scale.items()}
-        width = self.settings.train.projection_dim
-        return {"methods": self.settings.methods, "encoders": encoders, "width": width}
+        width, scalars = self.settings.train.projection_dim, len(self.settings.train.loss.scalars)
+        return {"methods": self.settings.methods, "encoders": encoders, "width": width, "scalars": scalars}
 
 
 def as_json(content: dict[str, Any]) -> str:

@@ -7,11 +7,15 @@ from crossmodal_peft.files import atomic_write
 
 
 def count_parameters(
-    methods: dict[str, MethodSettings], encoders: dict[Modality, EncoderSettings], width: int, layout: Layout
+    methods: dict[str, MethodSettings],
+    encoders: dict[Modality, EncoderSettings],
+    width: int,
+    scalars: int,
+    layout: Layout,
 ) -> None:
-    """Count every method's parameters on encoders by modality, with projections to a width."""
+    """Count every method's parameters on encoders by modality, projections and scalars of a loss included."""
     from crossmodal_peft.models.budget import count_on_meta
 
-    table = count_on_meta(methods, encoders, width)
+    table = count_on_meta(methods, encoders, width, scalars)
     with atomic_write(layout.results / "paper_scale.csv") as path:
         table.to_csv(path, index=False)
