@@ -62,14 +62,13 @@ def test_of_what_is_left_out_everything_is_there_with_a_reason():
     assert all(len(reason.split()) > 3 for reason in EXCLUDED.values())
 
 
-def test_variants_are_loaded_by_name_in_one_place_only():
+def test_nothing_that_a_job_reaches_loads_modules_by_name_but_through_the_plugins():
+    package = Package(ROOT)
     loaders = ("import_module", "__import__", "spec_from_file_location", "exec_module", "run_module")
-    found = {
-        path.relative_to(ROOT).as_posix()
-        for path in ROOT.rglob("*.py")
-        if any(loader in path.read_text(encoding="utf-8") for loader in loaders)
-    }
-    assert found == {"config/plugins.py"}
+    loading = {name for name in package.paths if any(loader in package.text(name) for loader in loaders)}
+    reached = {name for arguments in jobs().values() for name in closure(package, *arguments)}
+    assert f"{PACKAGE}.config.plugins" in loading
+    assert loading & reached == set()
 
 
 TRACED = """
