@@ -16,12 +16,8 @@ from crossmodal_peft.data import hub
 from workflow.planning.code_dependencies import code
 from workflow.planning.compared_settings import compared
 
-LARGE = (
-    "weights.safetensors",
-    "embeddings.safetensors",
-    "cell.json",
-    "queries.parquet",
-)  # In DVC, not in git.
+# What DVC keeps of a cell and git does not.
+LARGE = ("weights.safetensors", "embeddings.safetensors", "cell.json", "queries.parquet")
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +140,7 @@ class Plan:
         return code("prepare", f"datasets/{kind}", *self.families(self.encoders(dataset).values()))
 
     def code_of_activations(self, w: Any) -> str:
-        """The code of the activations of a frozen trunk."""
+        """The code that computes activations up to a cut."""
         return code("cache_activations", *self.families([self.encoders(w.dataset)[w.modality]]))
 
     def code_of_training(self, w: Any) -> str:

@@ -1,4 +1,4 @@
-"""Downloads, prepared arrays and activations of frozen trunks."""
+"""Downloads, prepared arrays and cached activations."""
 
 
 rule download_dataset:

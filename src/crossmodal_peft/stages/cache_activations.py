@@ -1,4 +1,4 @@
-"""Activations of frozen trunks, which cells of one dataset share."""
+"""Activations of an encoder's frozen layers, which the cells of a dataset share."""
 
 from pathlib import Path
 
