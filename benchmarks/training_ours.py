@@ -16,7 +16,8 @@ from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.data.arrays import select_each
 from crossmodal_peft.models.checkpoint import load_model
-from crossmodal_peft.stages.data import compute_activations, prepare_dataset
+from crossmodal_peft.stages.cache_activations import compute_activations
+from crossmodal_peft.stages.prepare import prepare_dataset
 from crossmodal_peft.training import hardware
 from crossmodal_peft.training.contrastive import make_loss
 from crossmodal_peft.training.optimizer import make_optimizer, trained_parameters

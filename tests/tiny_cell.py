@@ -19,12 +19,11 @@ from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Paths
 from crossmodal_peft.data.arrays import select_each
-from crossmodal_peft.files import sha256
+from crossmodal_peft.files import sha256, write_json
 from crossmodal_peft.models.checkpoint import load_model
-from crossmodal_peft.records import write_json
+from crossmodal_peft.training.cell_data import open_data
 from crossmodal_peft.training.loop import epoch_steps, finish_epoch, start
 from crossmodal_peft.training.state import Run, State
-from crossmodal_peft.training.trained import open_data
 
 MODELS = {"text": "bert", "image": "dinov2"}
 ITEMS = 60

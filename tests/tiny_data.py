@@ -23,11 +23,12 @@ from crossmodal_peft.config.schema import DatasetSettings
 from crossmodal_peft.config.settings import Logging, Settings
 from crossmodal_peft.contracts.tiny import SIZE, TEXT
 from crossmodal_peft.data.items import Refused
-from crossmodal_peft.files import sha256
+from crossmodal_peft.files import sha256, write_json
 from crossmodal_peft.models.encoder import build_encoder
-from crossmodal_peft.records import write_json
-from crossmodal_peft.stages import data as data_stages
-from crossmodal_peft.stages import evaluation, training
+from crossmodal_peft.stages.download_dataset import fetch_dataset
+from crossmodal_peft.stages.evaluate import record_cell
+from crossmodal_peft.stages.prepare import prepare_dataset
+from crossmodal_peft.stages.train import train_cell
 
 QUIRKS = ['A dog barks. Then "nothing", at all.', "Rain; wind, and thunder.", "Üben", "  spaces ", "Steps."]
 ENCODERS: dict[str, dict[str, Any]] = {
@@ -106,9 +107,9 @@ def dataset(**block: Any) -> DatasetSettings:
 
 def prepare(data: DatasetSettings, layout: Layout) -> tuple[str, pd.DataFrame]:
     """Download and prepare as the workflow does; returns the stage's line and the manifest."""
-    data_stages.download_dataset(data.source, data.kind, data.origin, layout)
+    fetch_dataset(data.source, data.kind, data.origin, layout)
     encoders = make_cell(data).encoders
-    line = data_stages.prepare_dataset("tiny", data, encoders, layout)
+    line = prepare_dataset("tiny", data, encoders, layout)
     return line, pd.read_parquet(layout.manifest("tiny"))
 
 
@@ -137,8 +138,8 @@ def make_cell(data: DatasetSettings) -> Cell:
 def train(data: DatasetSettings, layout: Layout) -> dict[str, Any]:
     """Train one epoch and evaluate; returns the record."""
     cell = make_cell(data)
-    training.train_cell(cell, layout, Logging())
-    evaluation.record_cell(cell.name, [1, 5, 10], layout)
+    train_cell(cell, layout, Logging())
+    record_cell(cell.name, [1, 5, 10], layout)
     return yaml.safe_load((layout.run(cell.name) / "record.json").read_text())
 
 

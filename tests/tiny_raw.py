@@ -10,7 +10,7 @@ import numpy as np
 from tiny_data import QUIRKS, layout_in, picture, sound, write_csv
 
 from crossmodal_peft.data.datasets import audiocaps, clotho, stamps
-from crossmodal_peft.records import write_json
+from crossmodal_peft.files import write_json
 
 
 def video(path: Path, seconds: int = 6, rate: int = 16_000) -> None:

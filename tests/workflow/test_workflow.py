@@ -1,17 +1,20 @@
 """Claims about the whole workflow: the smoke overlay, real encoders and data, a folder of its own."""
 
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from conftest import copy_repository, run, smoke_layout, snakemake
+from conftest import REPOSITORY, copy_repository, run, smoke_layout, snakemake
 from safetensors.torch import load_file
 
+from crossmodal_peft.config.cell_file import read_cell
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Paths
 from crossmodal_peft.data.arrays import open_arrays, read_manifests
@@ -21,9 +24,10 @@ from crossmodal_peft.models.encoder import load_encoder
 from crossmodal_peft.models.methods.frozen import Settings as Frozen
 from crossmodal_peft.retrieval.embeddings import load_embeddings
 from crossmodal_peft.retrieval.evaluate import evaluate
-from crossmodal_peft.stages.evaluation import merge_cell, score_split
+from crossmodal_peft.stages.merge import merge_cell
+from crossmodal_peft.stages.score import score_split
 from crossmodal_peft.training.embed import embed_split
-from crossmodal_peft.training.trained import embed_cell, read_cell
+from crossmodal_peft.training.trained import embed_cell
 
 CELLS = 10
 
@@ -117,31 +121,87 @@ def test_how_a_training_is_watched_reruns_nothing(smoke):
     assert jobs == {}
 
 
-def test_the_code_of_a_method_reruns_its_cells_only(smoke):
-    with changed(smoke / "src/crossmodal_peft/methods/prefix.py"):
-        jobs = planned(smoke)
-    assert (jobs["train"], jobs["evaluate"]) == (2, 2)
+TABLES = {"all", "plot", "summary", "table"}
+CELLS_AND_TABLES = {"aggregate", "compare_methods", "evaluate", "overview", *TABLES}
+TRAINED = "    epochs: PositiveInt\n"
+# Module, what is edited, the rules that run again, and of how many cells.
+EDITS = [
+    ("models/learned_prefix", "std=0.02", "std=2.0", {"train", "count_at_paper_scale", *CELLS_AND_TABLES}, 2),
+    ("training/step", "optimizer.step()", "optimizer.step(None)", {"train", *CELLS_AND_TABLES}, CELLS),
+    ("training/step", "optimizer.step()", "optimizer.step()  # A comment.", set(), 0),
+    ("training/progress", "import time", "import time as time", set(), 0),
+    ("config/settings", TRAINED, f"{TRAINED}    warmth: float = 1.0\n", set(), 0),
+    (
+        "config/settings",
+        "compile: bool = Field(False",
+        "compile: bool = Field(True",
+        set(),
+        0,
+    ),  # It is given.
+    ("records", '"status": "complete"', '"more": 1, "status": "complete"', CELLS_AND_TABLES, CELLS),
+    ("retrieval/metrics", "import numpy as np", "import numpy as np\n\nMORE = 1", CELLS_AND_TABLES, CELLS),
+    ("retrieval/statistics", "1 + confidence", "2 + confidence", {"compare_methods", *TABLES}, 0),
+    ("report/tables/recall_at_k", "import pandas as pd", "import pandas", {"all", "table"}, 0),
+    ("report/plots/time_and_memory", "import pandas as pd", "import pandas", {"all", "plot"}, 0),
+]
 
 
-@pytest.mark.parametrize("module", ["tables/recall_at_k", "plots/time_and_memory", "metrics"])
-def test_the_code_of_a_table_plot_or_metric_trains_nothing(smoke, module):
-    with changed(smoke / f"src/crossmodal_peft/{module}.py"):
-        jobs = planned(smoke)
-    assert "all" in jobs
-    assert "train" not in jobs
+@pytest.mark.parametrize(
+    ("module", "before", "after", "rules", "cells"), EDITS, ids=[f"{e[0]}: {e[2].strip()}" for e in EDITS]
+)
+def test_an_edit_of_code_runs_again_what_it_can_change(module, before, after, rules, cells, smoke):
+    path = smoke / f"src/crossmodal_peft/{module}.py"
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    jobs = planned(smoke)
+    path.write_text(text)
+    assert set(jobs) == rules
+    assert (jobs.get("evaluate", 0), jobs.get("train", 0)) == (cells, cells if "train" in rules else 0)
 
 
-class changed:
-    """A source file with one more comment while the block lasts."""
+APPTAINER = """#!/usr/bin/env bash
+if [ "$1" = --version ]; then echo apptainer version 1.3.4; exit; fi
+while [ "$1" != bash ]; do image=$1; shift; done
+echo "in $image"
+exec "$@"
+"""
 
-    def __init__(self, path: Path):
-        self.path, self.text = path, path.read_text()
 
-    def __enter__(self):
-        self.path.write_text(self.text + "# changed\n")
+def test_a_job_runs_in_the_container_where_snakemake_is_asked_for_it(smoke, tmp_path):
+    """As far as snakemake goes: the command that would start a container here starts the job as it is."""
+    (tmp_path / "apptainer").write_text(APPTAINER)
+    (tmp_path / "apptainer").chmod(0o755)
+    page = smoke / "build/smoke/results/pages/settings.html"
+    page.unlink(missing_ok=True)
+    command = "snakemake --sdm apptainer --configfile workflow/config/smoke.yaml"
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    said = run(f"{command} {page.relative_to(smoke)}", smoke, PYTHONPATH=str(smoke / "src"), PATH=path)
+    assert "in crossmodal-peft.sif" in said
+    assert page.exists()
 
-    def __exit__(self, *_):
-        self.path.write_text(self.text)
+
+def test_every_job_has_a_log_and_a_benchmark(smoke):
+    logs = results(smoke) / "logs"
+    assert "epoch 1/" in (logs / "train/stamps-image/lora/0.log").read_text()
+    made = {path.relative_to(logs).with_suffix("") for path in logs.rglob("*.log")}
+    assert made == {path.relative_to(logs).with_suffix("") for path in logs.rglob("*.tsv")}
+    rules = {path.parts[0] for path in made}
+    assert rules > {
+        "prepare",
+        "cache_activations",
+        "train",
+        "evaluate",
+        "aggregate",
+        "table",
+        "plot",
+        "summary",
+    }
+
+
+def test_snakemake_s_linter_has_nothing_to_say():
+    done = subprocess.run(["snakemake", "--lint"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_checkpoint_embeds_as_the_training_did(smoke):

@@ -1,33 +1,21 @@
 """Evaluation of one cell."""
 
-EVALUATION = [
-    *(
-        "retrieval/evaluate",
-        "retrieval/embeddings",
-        "retrieval/conditions",
-        "retrieval/metric_entry",
-        "retrieval/metrics",
-        "retrieval/ties",
-        "retrieval/topk",
-        "retrieval/ranks",
-        "retrieval/relevance",
-        "retrieval/statistics",
-        "retrieval/exact",
-    ),
-]
-
 
 rule evaluate:
     input:
-        multiext(
-            str(LAYOUT.checkpoint("{dataset}/{method}/{seed}")) + "/",
+        checkpoint=multiext(
+            f"{LAYOUT.checkpoint('{dataset}/{method}/{seed}')}/",
             "weights.safetensors",
             "embeddings.safetensors",
             "cell.json",
         ),
     output:
-        LAYOUT.run("{dataset}/{method}/{seed}") / "record.json",
-        LAYOUT.checkpoint("{dataset}/{method}/{seed}") / "queries.parquet",
+        record=LAYOUT.run("{dataset}/{method}/{seed}") / "record.json",
+        queries=LAYOUT.checkpoint("{dataset}/{method}/{seed}") / "queries.parquet",
+    log:
+        f"{LOGS}/evaluate/{{dataset}}/{{method}}/{{seed}}.log",
+    benchmark:
+        f"{LOGS}/evaluate/{{dataset}}/{{method}}/{{seed}}.tsv"
     group:
         "evaluate"
     resources:
@@ -35,6 +23,8 @@ rule evaluate:
         runtime=growing(30),
     params:
         ks=",".join(map(str, SETTINGS.evaluate.ks)),
-        code=fingerprint(*EVALUATION),
+        code=PLAN.code_of_evaluation,
+        paths=PATHS,
     shell:
-        "crossmodal-peft record {wildcards.dataset}/{wildcards.method}/{wildcards.seed} --ks {params.ks} {PATHS}"
+        "logged {log} crossmodal-peft record {wildcards.dataset}/{wildcards.method}/{wildcards.seed}"
+        " --ks {params.ks} --paths {params.paths:q}"

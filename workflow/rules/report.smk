@@ -4,180 +4,205 @@ AGGREGATED = [LAYOUT.results / f"{name}.csv" for name in ("quality", "costs", "h
 COMPARED = [LAYOUT.results / f"{name}.csv" for name in ("significance", "intervals", "hardest")]
 OVERVIEW = [
     LAYOUT.results / "overview.csv",
-    *[LAYOUT.results / "metrics" / f"{name}.json" for name in dict.fromkeys(map(os.path.dirname, CELLS))],
-]
-# Without methods at a budget there are no lines to draw against it.
-PLOTS = [
-    name
-    for name in plugins.names("plots")
-    if name != "recall_against_budget" or any(SETTINGS.methods[m].budget for m in SETTINGS.matrix.methods)
+    *[
+        LAYOUT.results / "metrics" / f"{name}.json"
+        for name in dict.fromkeys(map(os.path.dirname, PLAN.cells))
+    ],
 ]
 PAPER_SCALE = LAYOUT.results / "paper_scale.csv"
 
 
 rule aggregate:
     input:
-        records=lambda w: [f"{LAYOUT.run(cell)}/record.json" for cell in CELLS],
-        histories=lambda w: [f"{LAYOUT.run(cell)}/history.csv" for cell in CELLS],
-        code=code("report/aggregate", "files"),
+        records=lambda w: [f"{LAYOUT.run(cell)}/record.json" for cell in PLAN.cells],
+        histories=lambda w: [f"{LAYOUT.run(cell)}/history.csv" for cell in PLAN.cells],
     output:
-        AGGREGATED,
+        tables=AGGREGATED,
+    log:
+        f"{LOGS}/aggregate.log",
+    benchmark:
+        f"{LOGS}/aggregate.tsv"
+    params:
+        code=code("aggregate"),
+        paths=PATHS,
     message:
         "aggregate all cells"
     shell:
-        "crossmodal-peft aggregate {input.records} {PATHS}"
+        "logged {log} crossmodal-peft aggregate {input.records} --paths {params.paths:q}"
 
 
 rule overview:
     input:
-        AGGREGATED,
-        code("report/dvc_metrics"),
+        aggregated=AGGREGATED,
     output:
-        OVERVIEW,
+        metrics=OVERVIEW,
+    log:
+        f"{LOGS}/overview.log",
+    benchmark:
+        f"{LOGS}/overview.tsv"
+    params:
+        code=code("overview"),
+        paths=PATHS,
     message:
         "recall and costs of each method"
     shell:
-        "crossmodal-peft overview {PATHS}"
+        "logged {log} crossmodal-peft overview --paths {params.paths:q}"
 
 
 rule compare_methods:
     input:
-        queries=lambda w: [f"{LAYOUT.checkpoint(cell)}/queries.parquet" for cell in CELLS],
+        queries=lambda w: [f"{LAYOUT.checkpoint(cell)}/queries.parquet" for cell in PLAN.cells],
         manifests=[LAYOUT.manifest(name) for dataset in SETTINGS.matrix.datasets for name in parts(dataset)],
-        code=code("retrieval/compare", "retrieval/hard_queries", "retrieval/statistics"),
     output:
-        COMPARED,
+        tables=COMPARED,
+    log:
+        f"{LOGS}/compare_methods.log",
+    benchmark:
+        f"{LOGS}/compare_methods.tsv"
     resources:
         mem_mb=growing(4000),
         runtime=growing(60),
+    params:
+        code=code("compare_methods"),
+        paths=PATHS,
     message:
         "compare the methods"
     shell:
-        "crossmodal-peft compare-all {input.queries} {PATHS}"
+        "logged {log} crossmodal-peft compare-all {input.queries} --paths {params.paths:q}"
 
 
 rule count_at_paper_scale:
-    input:
-        code("models/budget", "models/budget", "models/encoder", "models/dual_encoder"),
-        code(*sorted({f"models/methods/{tuning.kind}" for tuning in SETTINGS.methods.values()})),
     output:
-        PAPER_SCALE,
+        table=PAPER_SCALE,
+    log:
+        f"{LOGS}/count_at_paper_scale.log",
+    benchmark:
+        f"{LOGS}/count_at_paper_scale.tsv"
     resources:
         mem_mb=growing(4000),
         runtime=growing(30),
     params:
-        settings=json.dumps(
-            {
-                "methods": {
-                    name: tuning.model_dump(mode="json") for name, tuning in SETTINGS.methods.items()
-                },
-                "encoders": {
-                    m: SETTINGS.encoders[name].model_dump(mode="json")
-                    for m, name in SETTINGS.paper_scale.items()
-                },
-                "width": SETTINGS.train.projection_dim,
-                "scalars": len(SETTINGS.train.loss.scalars),
-            }
-        ),
+        compared=compared(PLAN.counting()),
+        code=PLAN.code_of_counts(),
+        settings=uncompared(lambda w: as_json(PLAN.counting())),
+        paths=PATHS,
     message:
         "count parameters at the paper's scale"
     shell:
-        "crossmodal-peft count --settings {params.settings:q} {PATHS}"
+        "logged {log} crossmodal-peft count --settings {params.settings:q} --paths {params.paths:q}"
 
 
 rule table:
     input:
-        AGGREGATED,
-        COMPARED,
-        PAPER_SCALE,
-        lambda w: code(
-            f"report/tables/{w.name}", "report/tables/__init__", "report/render", "report/aggregate", "files"
-        ),
+        aggregated=AGGREGATED,
+        compared=COMPARED,
+        paper_scale=PAPER_SCALE,
     output:
-        multiext(f"{LAYOUT.results}/tables/{{name}}", ".csv", ".md", ".tex"),
+        table=multiext(f"{LAYOUT.results}/tables/{{name}}", ".csv", ".md", ".tex"),
+    log:
+        f"{LOGS}/table/{{name}}.log",
+    benchmark:
+        f"{LOGS}/table/{{name}}.tsv"
+    params:
+        code=lambda w: code("table", f"tables/{w.name}"),
+        paths=PATHS,
     message:
         "table {wildcards.name}"
     shell:
-        "crossmodal-peft table {wildcards.name} {PATHS}"
+        "logged {log} crossmodal-peft table {wildcards.name} --paths {params.paths:q}"
 
 
 rule plot:
     input:
-        AGGREGATED,
-        COMPARED,
-        PAPER_SCALE,
-        lambda w: code(
-            f"report/plots/{w.name}", "report/plots/__init__", "report/render", "report/aggregate", "files"
-        ),
+        aggregated=AGGREGATED,
+        compared=COMPARED,
+        paper_scale=PAPER_SCALE,
     output:
-        report(
+        png=report(
             f"{LAYOUT.results}/plots/{{name}}.png",
             caption="../report/variant.rst",
             category="Plots",
             labels={"plot": "{name}"},
         ),
-        f"{LAYOUT.results}/plots/{{name}}.svg",
+        svg=f"{LAYOUT.results}/plots/{{name}}.svg",
+    log:
+        f"{LOGS}/plot/{{name}}.log",
+    benchmark:
+        f"{LOGS}/plot/{{name}}.tsv"
     params:
-        description=lambda w: plugins.description("plots", w.name),
+        code=lambda w: code("plot", f"plots/{w.name}"),
+        description=uncompared(lambda w: plugins.description("plots", w.name)),
+        paths=PATHS,
     message:
         "plot {wildcards.name}"
     shell:
-        "crossmodal-peft plot {wildcards.name} {PATHS}"
+        "logged {log} crossmodal-peft plot {wildcards.name} --paths {params.paths:q}"
 
 
 rule summary:
     input:
-        AGGREGATED,
-        COMPARED,
-        code("report/summary", "report/aggregate", "report/plots/recall_against_parameters"),
+        aggregated=AGGREGATED,
+        compared=COMPARED,
     output:
-        LAYOUT.results / "summary.md",
+        summary=LAYOUT.results / "summary.md",
+    log:
+        f"{LOGS}/summary.log",
+    benchmark:
+        f"{LOGS}/summary.tsv"
+    params:
+        code=code("summary"),
+        paths=PATHS,
     message:
         "summary in words"
     shell:
-        "crossmodal-peft summary {PATHS}"
+        "logged {log} crossmodal-peft summary --paths {params.paths:q}"
 
 
 rule page:
     input:
-        lambda w: LAYOUT.results / ("summary.md" if w.name == "summary" else f"tables/{w.name}.md"),
-        code("report/html"),
+        markdown=lambda w: LAYOUT.results / ("summary.md" if w.name == "summary" else f"tables/{w.name}.md"),
     output:
-        report(
+        page=report(
             f"{LAYOUT.results}/pages/{{name}}.html",
             caption="../report/variant.rst",
             category=lambda w: "Summary" if w.name == "summary" else "Tables",
             labels={"table": "{name}"},
         ),
+    log:
+        f"{LOGS}/page/{{name}}.log",
+    benchmark:
+        f"{LOGS}/page/{{name}}.tsv"
     params:
-        description=lambda w: (
-            "What the tables say, in words, with its certainty."
-            if w.name == "summary"
-            else plugins.description("tables", w.name)
-        ),
+        code=code("page"),
+        description=uncompared(lambda w: PLAN.description(w.name)),
     message:
         "page {wildcards.name}"
     shell:
-        "crossmodal-peft page {input[0]} {output}"
+        "logged {log} crossmodal-peft page {input.markdown} {output.page}"
 
 
 rule settings_page:
-    input:
-        code("report/html"),
     output:
-        report(
+        page=report(
             f"{LAYOUT.results}/pages/settings.html",
             caption="../report/variant.rst",
             category="Settings",
             labels={"table": "settings"},
         ),
+    log:
+        f"{LOGS}/settings_page.log",
+    benchmark:
+        f"{LOGS}/settings_page.tsv"
     params:
-        description="The settings in force: params.yaml with its overlays, defaults included.",
+        code=code("settings_page"),
+        description=uncompared(
+            lambda w: "The settings in force: params.yaml with its overlays, defaults included."
+        ),
         settings=SETTINGS.model_dump_json(),
     message:
         "page of the settings"
     shell:
-        "crossmodal-peft settings-page {output} --settings {params.settings:q}"
+        "logged {log} crossmodal-peft settings-page {output.page} --settings {params.settings:q}"
 
 
 ruleorder: settings_page > page

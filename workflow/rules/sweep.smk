@@ -1,20 +1,19 @@
 """The search for learning rates: `snakemake sweep`. It reads validation only, on a seed of its own."""
 
-SWEPT = [
-    f"{dataset}/{method}@{rate:g}/{SETTINGS.sweep.seed}"
-    for method, rates in SETTINGS.sweep.learning_rates.items()
-    for rate in rates
-    for dataset in SETTINGS.matrix.datasets
-]
-
 
 rule sweep:
     input:
-        cells=[LAYOUT.checkpoint(cell) / "cell.json" for cell in SWEPT],
-        code=code("report/sweep"),
+        cells=[LAYOUT.checkpoint(cell) / "cell.json" for cell in PLAN.swept],
     output:
-        multiext(f"{LAYOUT.results}/sweep/learning_rates", ".csv", ".md"),
+        tables=multiext(f"{LAYOUT.results}/sweep/learning_rates", ".csv", ".md"),
+    log:
+        f"{LOGS}/sweep.log",
+    benchmark:
+        f"{LOGS}/sweep.tsv"
+    params:
+        code=code("sweep"),
+        stem=lambda w, output: os.path.splitext(output.tables[0])[0],
     message:
         "table of the sweep"
     shell:
-        "crossmodal-peft sweep {input.cells} --out {LAYOUT.results}/sweep/learning_rates"
+        "logged {log} crossmodal-peft sweep {input.cells} --out {params.stem}"

@@ -21,8 +21,9 @@ from crossmodal_peft.cli.arguments import (
 )
 from crossmodal_peft.cli.check_plugin import check_plugin
 from crossmodal_peft.cli.errors import EXIT_CODES, OneLineErrors
-from crossmodal_peft.records import CELL_FILE
-from crossmodal_peft.stages import evaluation
+from crossmodal_peft.config.cell_file import CELL_FILE
+from crossmodal_peft.stages.merge import merge_cell
+from crossmodal_peft.stages.score import score_split
 
 app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES)
 
@@ -53,7 +54,7 @@ def evaluate(
 
     crossmodal-peft evaluate stamps-image/lora/0 --split validation
     """
-    _show(evaluation.score_split(_name(cell), split, ks_of(ks), layout_of(paths)), out)
+    _show(score_split(_name(cell), split, ks_of(ks), layout_of(paths)), out)
 
 
 @app.command()
@@ -71,9 +72,7 @@ def compare(
     from crossmodal_peft.retrieval.compare import COMPARED, compare_cells
 
     layout = layout_of(paths)
-    table = compare_cells(
-        {cell: evaluation.score_split(_name(cell), split, ks_of(ks), layout) for cell in cells}
-    )
+    table = compare_cells({cell: score_split(_name(cell), split, ks_of(ks), layout) for cell in cells})
     print(f"{table.to_markdown(index=False, floatfmt='.3f')}\n\n{COMPARED}")
     if out:
         table.to_csv(out, index=False)
@@ -197,7 +196,7 @@ def merge(
 
     crossmodal-peft merge stamps-image/lora/0 merged/
     """
-    evaluation.merge_cell(cell, out, layout_of(paths))
+    merge_cell(cell, out, layout_of(paths))
 
 
 app.command()(check_plugin)

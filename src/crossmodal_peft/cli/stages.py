@@ -11,7 +11,22 @@ from pydantic import TypeAdapter
 from crossmodal_peft.cli.arguments import DEFAULT_PATHS, Ks, PathsOption, ks_of, layout_of
 from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.settings import AnyEncoder, Logging, Settings, Source
-from crossmodal_peft.stages import data, evaluation, tables, training
+from crossmodal_peft.stages.aggregate import aggregate_records
+from crossmodal_peft.stages.cache_activations import compute_activations
+from crossmodal_peft.stages.compare_methods import write_comparisons
+from crossmodal_peft.stages.count_parameters import count_parameters
+from crossmodal_peft.stages.download_dataset import fetch_dataset
+from crossmodal_peft.stages.download_encoder import fetch_encoder
+from crossmodal_peft.stages.evaluate import record_cell
+from crossmodal_peft.stages.overview import write_overview
+from crossmodal_peft.stages.page import write_page
+from crossmodal_peft.stages.plot import write_plot
+from crossmodal_peft.stages.prepare import prepare_dataset
+from crossmodal_peft.stages.settings_page import write_settings_page
+from crossmodal_peft.stages.summary import write_summary
+from crossmodal_peft.stages.sweep import write_sweep
+from crossmodal_peft.stages.table import write_table
+from crossmodal_peft.stages.train import train_cell
 
 app = typer.Typer()
 PANEL = "Stages (Snakemake calls them)"
@@ -23,14 +38,14 @@ def download_dataset(
     source: str, kind: str, settings: SettingsJson = "{}", paths: PathsOption = DEFAULT_PATHS
 ) -> None:
     """Fetch or find a dataset's files."""
-    data.download_dataset(source, kind, json.loads(settings), layout_of(paths))
+    fetch_dataset(source, kind, json.loads(settings), layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def download_encoder(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Download an encoder's weights and write a Hugging Face folder."""
     source: Any = TypeAdapter(Source).validate_json(settings)
-    data.download_encoder(name, source, layout_of(paths))
+    fetch_encoder(name, source, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -39,7 +54,7 @@ def prepare(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATH
     content = json.loads(settings)
     dataset = _field("datasets", {name: content["data"]})[name]
     encoders = _field("encoders", content["encoders"])
-    print(data.prepare_dataset(name, dataset, encoders, layout_of(paths)), flush=True)
+    print(prepare_dataset(name, dataset, encoders, layout_of(paths)), flush=True)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -54,7 +69,7 @@ def cache_activations(
     """Compute the activations of an encoder's frozen layers up to a cut."""
     layout = layout_of(paths)
     checked: Any = TypeAdapter(AnyEncoder).validate_json(settings)
-    data.compute_activations(dataset, modality, cut, layout.encoder(encoder), checked, layout)
+    compute_activations(dataset, modality, cut, layout.encoder(encoder), checked, layout)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -77,96 +92,75 @@ def train(
         distributed.launch([sys.executable, "-m", "crossmodal_peft.cli", *sys.argv[1:]], cell.train.processes)
         return
     with distributed.group(cell.train.processes):
-        training.train_cell(cell, layout_of(paths), Logging.model_validate_json(logging), bar)
+        train_cell(cell, layout_of(paths), Logging.model_validate_json(logging), bar)
 
 
 @app.command(rich_help_panel=PANEL)
 def record(cell: str, ks: Ks = "1,5,10", paths: PathsOption = DEFAULT_PATHS) -> None:
     """Score a trained cell (dataset/method/seed) on the test split and write its record."""
-    evaluation.record_cell(cell, ks_of(ks), layout_of(paths))
+    record_cell(cell, ks_of(ks), layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def compare_all(query_files: list[Path], paths: PathsOption = DEFAULT_PATHS) -> None:
     """Write intervals.csv, significance.csv and hardest.csv from the queries.parquet files of all cells."""
-    evaluation.compare_all(query_files, layout_of(paths))
+    write_comparisons(query_files, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def aggregate(records: list[Path], paths: PathsOption = DEFAULT_PATHS) -> None:
     """Collect records into quality.csv, costs.csv, histories.csv and provenance.csv."""
-    from crossmodal_peft.report.aggregate import aggregate as collect
-
-    collect(records, layout_of(paths).results)
+    aggregate_records(records, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def overview(paths: PathsOption = DEFAULT_PATHS) -> None:
     """Write overview.csv and metrics/, recall and costs of each method, from the aggregated results."""
-    tables.write_overview(layout_of(paths))
+    write_overview(layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def count(settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Count every method's parameters at the paper's scale, without weights."""
-    from crossmodal_peft.files import atomic_write
-    from crossmodal_peft.models.budget import count_on_meta
-
     content = json.loads(settings)
     methods, encoders = _field("methods", content["methods"]), _field("encoders", content["encoders"])
-    table = count_on_meta(methods, encoders, content["width"], content["scalars"])
-    with atomic_write(layout_of(paths).results / "paper_scale.csv") as path:
-        table.to_csv(path, index=False)
+    count_parameters(methods, encoders, content["width"], content["scalars"], layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def table(name: str, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Render one table as CSV, Markdown and LaTeX."""
-    tables.write_table(name, layout_of(paths))
+    write_table(name, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def plot(name: str, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Render one plot as PNG and SVG."""
-    tables.write_plot(name, layout_of(paths))
+    write_plot(name, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def summary(paths: PathsOption = DEFAULT_PATHS) -> None:
     """Say in words what the aggregated results show: summary.md."""
-    tables.write_summary(layout_of(paths))
+    write_summary(layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def page(markdown: Path, out: Path) -> None:
     """Render a Markdown file as an HTML page of the report."""
-    from crossmodal_peft.report import html
-
-    html.write(markdown.read_text(), markdown.stem, out)
+    write_page(markdown, out)
 
 
 @app.command(rich_help_panel=PANEL)
 def settings_page(out: Path, settings: SettingsJson) -> None:
     """Show the settings in force, overlays included, as an HTML page of the report."""
-    import yaml
-
-    from crossmodal_peft.report import html
-
-    shown = yaml.safe_dump(json.loads(settings), sort_keys=False, allow_unicode=True)
-    html.write(f"# Settings\n\n```yaml\n{shown}```\n", "settings", out)
+    write_settings_page(json.loads(settings), out)
 
 
 @app.command(rich_help_panel=PANEL)
 def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Output path, no suffix.")]) -> None:
     """Write the table of a learning-rate sweep as CSV and Markdown."""
-    from crossmodal_peft.files import atomic_write
-    from crossmodal_peft.report.sweep import as_markdown, learning_rates
-
-    rates = learning_rates(cell_files)
-    with atomic_write(out.with_suffix(".csv")) as path:
-        rates.to_csv(path, index=False, float_format="%.6g")
-    with atomic_write(out.with_suffix(".md")) as path:
-        path.write_text(as_markdown(rates))
+    write_sweep(cell_files, out)
 
 
 def _field(name: str, content: Any) -> Any:

@@ -16,7 +16,7 @@ from crossmodal_peft.config.schema import DatasetSettings, Modality
 from crossmodal_peft.config.settings import Paths
 from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.data.items import Item, Refused
-from crossmodal_peft.records import write_json
+from crossmodal_peft.files import write_json
 
 READ = 20  # Items of which pictures and sounds are decoded.
 SPLITS = ("train", "validation", "test")

@@ -7,12 +7,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.cell_file import WEIGHTS, CellFile, check_bases, check_weights, read_cell_file
 from crossmodal_peft.config.schema import Modality
 from crossmodal_peft.files import atomic_write
 from crossmodal_peft.models.attention import Kernel
 from crossmodal_peft.models.dual_encoder import DualEncoder, build_model
 from crossmodal_peft.models.encoder import Encoder, load_encoder
-from crossmodal_peft.records import WEIGHTS, CellFile, check_bases, check_weights, read_cell_file
 
 LOSS = "loss."  # Prefix of the loss's own parameters in a weights file; embedding does not need them.
 

@@ -209,3 +209,10 @@ def _read(path: Path) -> Record:
 
 def _rank_of_direction(direction: str) -> tuple[int, str]:
     return (DIRECTIONS.index(direction) if direction in DIRECTIONS else len(DIRECTIONS)), direction
+
+
+def read_aggregated(names: Iterable[str], results: Path) -> dict[str, pd.DataFrame]:
+    """Aggregated results by their names, such as `quality`; text that reads as a missing value stays text."""
+    return {
+        name: pd.read_csv(results / f"{name}.csv", keep_default_na=False, na_values=[""]) for name in names
+    }

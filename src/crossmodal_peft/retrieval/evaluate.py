@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from crossmodal_peft.retrieval.bootstrap import bootstrap_interval
 from crossmodal_peft.retrieval.conditions import conditions
 from crossmodal_peft.retrieval.embeddings import Gallery, pooled
 from crossmodal_peft.retrieval.metrics import metrics, summarise, with_intervals
 from crossmodal_peft.retrieval.ranks import rank
 from crossmodal_peft.retrieval.relevance import Relevance, relevance_from_labels
-from crossmodal_peft.retrieval.statistics import bootstrap_interval
 from crossmodal_peft.retrieval.topk import nearest
 
 RETRIEVED = 10  # Items kept for each query.

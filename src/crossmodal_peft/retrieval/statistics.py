@@ -8,31 +8,18 @@ comparison of statistical significance tests for information retrieval evaluatio
 randomisation tests.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 # Student's t and the normal distribution; scipy.stats would take most of a second to import.
 from scipy.special import ndtri, stdtr, stdtrit
 
-Floats = NDArray[np.float64]
-
-# Random indices drawn at a time, to bound memory (32 MB).
-DRAWS_AT_ONCE = 2**22
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value and its confidence interval, in the unit of the metric."""
-
-    value: float
-    low: float
-    high: float
+from crossmodal_peft.retrieval.bootstrap import Floats, Interval, percentile_interval, resample_parts
 
 
 @dataclass(frozen=True)
@@ -43,40 +30,6 @@ class Comparison:
     low: float
     high: float
     p: float
-
-
-def bootstrap_interval(
-    values: ArrayLike,
-    *,
-    seed: int,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    statistic: Callable[..., Any] = np.mean,
-) -> Interval:
-    """Percentile bootstrap over queries (Efron and Tibshirani 1993, chapter 13) for one run.
-
-    Args:
-        values: (queries,) per-query values; NaN marks an excluded query and is left out.
-        seed: of the resampling.
-        confidence: of the two-sided interval.
-        resamples: number of bootstrap samples.
-        statistic: np.mean or np.median, or another that takes `axis`.
-
-    Raises:
-        ValueError: not one row of values, or fewer than two that are not NaN.
-    """
-    sample = np.asarray(values, dtype=np.float64)
-    if sample.ndim != 1:
-        raise ValueError(f"values must be one row, got shape {sample.shape}")
-    sample = sample[~np.isnan(sample)]
-    if len(sample) < 2:
-        raise ValueError(f"an interval over queries needs at least 2 queries, got {len(sample)}")
-    rng = np.random.default_rng(seed)
-    draws = [
-        statistic(sample[rng.integers(len(sample), size=(part, len(sample)))], axis=1)
-        for part in _parts(resamples, len(sample))
-    ]
-    return _percentiles(float(statistic(sample, axis=0)), np.concatenate(draws), confidence)
 
 
 def hierarchical_interval(
@@ -104,14 +57,14 @@ def hierarchical_interval(
     rng = np.random.default_rng(seed)
     widened = table + (_widening(seeds, confidence) - 1) * (table.mean(axis=1, keepdims=True) - table.mean())
     draws = []
-    for part in _parts(resamples, queries):
+    for part in resample_parts(resamples, queries):
         picked = rng.integers(queries, size=(part, queries)) + queries * np.arange(part)[:, None]
         times = np.bincount(picked.ravel(), minlength=part * queries).reshape(part, queries)
         by_seed = times @ widened.T / queries
         draws.append(
             np.take_along_axis(by_seed, rng.integers(seeds, size=(part, seeds)), axis=1).mean(axis=1)
         )
-    return _percentiles(float(table.mean()), np.concatenate(draws), confidence)
+    return percentile_interval(float(table.mean()), np.concatenate(draws), confidence)
 
 
 def paired_test(a: ArrayLike, b: ArrayLike, *, confidence: float = 0.95) -> Comparison:
@@ -217,14 +170,3 @@ def _widening(seeds: int, confidence: float) -> float:
         return 1.0
     level = (1 + confidence) / 2
     return float(np.sqrt(seeds / (seeds - 1)) * stdtrit(seeds - 1, level) / ndtri(level))
-
-
-def _parts(resamples: int, queries: int) -> list[int]:
-    """Split the resamples so that one part draws few enough indices."""
-    size = max(DRAWS_AT_ONCE // queries, 1)
-    return [min(size, resamples - start) for start in range(0, resamples, size)]
-
-
-def _percentiles(value: float, draws: Floats, confidence: float) -> Interval:
-    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(value, float(low), float(high))

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.cell_file import EMBEDDED_SPLITS, read_cell
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.data import uploads
-from crossmodal_peft.files import atomic_write, sha256
-from crossmodal_peft.records import EMBEDDED_SPLITS, write_json
-from crossmodal_peft.training.trained import embeddings_of, read_cell
+from crossmodal_peft.files import atomic_write, sha256, write_json
+from crossmodal_peft.training.trained import embeddings_of
 
 if TYPE_CHECKING:
     from crossmodal_peft.models.dual_encoder import DualEncoder

@@ -22,7 +22,6 @@ from crossmodal_peft.data.http import Published, fetch
 from crossmodal_peft.data.items import Item, Refused
 
 MODALITIES = ("text", "audio")
-USES = ("data/http",)
 REVISION = "d004db3ea1b01cf4fd0347dd8d27db90cadc8809"
 ADDRESS = f"https://raw.githubusercontent.com/cdjkim/audiocaps/{REVISION}/dataset"
 SIDES = {"train": "train", "val": "validation", "test": "test"}

@@ -24,7 +24,6 @@ from crossmodal_peft.data.http import Published, fetch
 from crossmodal_peft.data.items import Item, Refused
 
 MODALITIES = ("text", "audio")
-USES = ("data/http", "data/archives")
 RECORD = "https://zenodo.org/record/4783391/files"
 CAPTIONS = [f"caption_{i}" for i in range(1, 6)]
 

@@ -26,7 +26,6 @@ from crossmodal_peft.data.items import Item, Refused, split_of
 from crossmodal_peft.data.video import audio_between, duration, frame_at
 
 MODALITIES = ("text", "image", "audio")
-USES = ("data/video",)
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 Narration = dict[str, list[Any]]  # start and end in seconds, text: parallel lists
 

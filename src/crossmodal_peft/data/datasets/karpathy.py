@@ -24,7 +24,6 @@ from crossmodal_peft.data.items import Item, Refused
 from crossmodal_peft.files import sha256
 
 MODALITIES = ("text", "image")
-USES = ("data/http", "data/archives")
 SIDES = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
 PHOTOGRAPHS = {"flickr30k": 31014, "coco": 123287}
 SPLITS_ADDRESS = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"

@@ -25,7 +25,6 @@ from crossmodal_peft.data.items import Item, Refused
 from crossmodal_peft.files import sha256
 
 MODALITIES = ("text", "image", "audio")
-USES = ()
 SPLITS = ("train", "validation", "test")
 read_image = images.read_image
 

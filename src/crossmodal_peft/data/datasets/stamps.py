@@ -22,7 +22,6 @@ from crossmodal_peft.data.packages import fetch_debian_package
 from crossmodal_peft.files import verify
 
 MODALITIES = ("text", "image", "audio")
-USES = ()
 PACKAGE = "tuxpaint-stamps-default"
 VERSION = "2022.06.04-1"
 SHA256 = "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"

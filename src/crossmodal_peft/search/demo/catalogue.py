@@ -12,13 +12,13 @@ from PIL import ImageOps
 
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.cell_file import CELL_FILE, read_cell_file
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.schema import DatasetSettings
 from crossmodal_peft.config.settings import Paths
 from crossmodal_peft.data.audio import SAMPLE_RATE
-from crossmodal_peft.records import CELL_FILE, read_cell_file
 from crossmodal_peft.search import index as search_index
-from crossmodal_peft.stages.data import dataset_root
+from crossmodal_peft.stages.prepare import dataset_root
 
 THUMBNAIL = 320  # pixels; sharp on a high-density screen
 

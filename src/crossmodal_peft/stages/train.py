@@ -1,4 +1,4 @@
-"""The stage that trains a cell."""
+"""Training of a cell."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.cell_file import CELL_FILE, EMBEDDED_SPLITS, EMBEDDINGS, WEIGHTS, CellFile
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Logging
-from crossmodal_peft.files import atomic_write, delete_partial, sha256
+from crossmodal_peft.data.receipts import check_receipt
+from crossmodal_peft.files import atomic_write, delete_partial, sha256, write_json
 from crossmodal_peft.provenance import loaded_code, provenance, versions
-from crossmodal_peft.records import CELL_FILE, EMBEDDED_SPLITS, EMBEDDINGS, WEIGHTS, CellFile, write_json
-from crossmodal_peft.stages.data import check_receipt
 from crossmodal_peft.training.signals import catch_stop_requests
-from crossmodal_peft.training.trained import open_data
 
 HISTORY = "history.csv"
 
@@ -49,6 +48,7 @@ def _train_cell(
     from crossmodal_peft.models.budget import fit_cell
     from crossmodal_peft.models.dual_encoder import configure
     from crossmodal_peft.training import distributed, hardware
+    from crossmodal_peft.training.cell_data import open_data
     from crossmodal_peft.training.checkpointing import Checkpointer, StateFolder
     from crossmodal_peft.training.embed import embed_split
     from crossmodal_peft.training.loop import train
@@ -118,7 +118,7 @@ def write_cell(
     """Write what a training leaves; `cell.json`, which vouches for the rest, comes last."""
     from crossmodal_peft.models.checkpoint import save_weights
     from crossmodal_peft.models.dual_encoder import count_parameters
-    from crossmodal_peft.models.export import save_peft_adapters
+    from crossmodal_peft.models.peft_adapters import save_peft_adapters
     from crossmodal_peft.retrieval.embeddings import save_embeddings
 
     out = layout.checkpoint(cell.name)

