@@ -1,0 +1,146 @@
+"""The pages of the reference: settings from the pydantic models, commands from typer, modules from their files."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from crossmodal_peft.config import plugins
+from crossmodal_peft.config.settings import Settings
+
+Schema = dict[str, Any]
+SETTINGS = """# Settings
+
+Every key of `params.yaml`, generated from the models that check it. Overlays under `workflow/config/` hold some of these keys
+and go on top with `--configfile`. How to change settings: [Change and reproduce](../reproduce.md).
+"""
+COLUMNS = "\n| key | type | default | meaning |\n|---|---|---|---|\n"
+PYTHON = """# Python
+
+The package by room; a room imports only from those above it (see [Architecture](../architecture.md)). What begins with an
+underscore, or has no docstring, is left out.
+
+| room | modules |
+|---|---|
+"""
+
+
+def pages(root: Path) -> dict[str, str]:
+    """Markdown of every generated page, by its name under reference/."""
+    rooms = python_pages(root / "src" / "crossmodal_peft")
+    return {"settings": settings_page(), "commands": commands_page(), **rooms}
+
+
+def commands_page() -> str:
+    """Every command of crossmodal-peft with its arguments and options."""
+    import typer
+    from typer.cli import get_docs_for_click
+    from typer.main import get_command
+
+    from crossmodal_peft.cli.main import app
+
+    command: Any = get_command(app)
+    context = typer.Context(command, info_name="crossmodal-peft")
+    return get_docs_for_click(obj=command, ctx=context, name="crossmodal-peft", title="Commands")
+
+
+def settings_page() -> str:
+    """Every key of params.yaml: type, default and meaning, by section; then the forms that several share."""
+    whole = Settings.model_json_schema()
+    forms, shown = whole["$defs"], set()
+    text = SETTINGS
+    for section, schema in whole["properties"].items():
+        text += f"\n## {section}\n\n"
+        variants = schema.get("additionalProperties", {})
+        if "$ref" in schema:
+            shown.add(_target(schema["$ref"]))
+            text += _form(forms[_target(schema["$ref"])])
+        elif isinstance(variants, dict) and "discriminator" in variants:
+            by_name = {n: _target(ref) for n, ref in variants["discriminator"]["mapping"].items()}
+            shown.update(by_name.values())
+            key = variants["discriminator"]["propertyName"]
+            text += _variants(section, key, {name: forms[target] for name, target in by_name.items()})
+        else:
+            text += f"{schema.get('description', '')} Type: {_type(schema)}.\n"
+    for target in sorted(forms.keys() - shown, key=_title):
+        text += f"\n## {_title(target)}\n\n{_form(forms[target])}"
+    return text
+
+
+def _variants(section: str, key: str, variants: dict[str, Schema]) -> str:
+    """Keys that all variants have alike, once; then those of each variant."""
+    first, *others = [form["properties"] for form in variants.values()]
+    common = {n: s for n, s in first.items() if all(other.get(n) == s for other in others)}
+    text = f"Blocks by name. `{key}:` in a block says which of these it is. All of them have:\n"
+    text += COLUMNS + "".join(_rows({"properties": common}))
+    for name, form in variants.items():
+        own = {n: s for n, s in form["properties"].items() if n not in common and n != key}
+        about = form.get("description", "")
+        if name in plugins.names(section):
+            about = plugins.description(section, name).split("\n\n")[0]
+        text += f"\n### {section}, `{key}: {name}`\n\n{about}\n"
+        text += COLUMNS + "".join(_rows({**form, "properties": own})) if own else ""
+    return text
+
+
+def _form(form: Schema) -> str:
+    return f"{form.get('description', '')}\n{COLUMNS}{''.join(_rows(form))}"
+
+
+def _rows(form: Schema) -> Iterator[str]:
+    for name, schema in form["properties"].items():
+        default = "required" if name in form.get("required", []) else _value(schema.get("default"))
+        about = schema.get("description", "").replace("|", "\\|")
+        yield f"| `{name}` | {_type(schema)} | {default} | {about} |\n"
+
+
+def _value(value: Any) -> str:
+    """A default as YAML has it."""
+    words = {None: "null", True: "true", False: "false"}
+    if isinstance(value, dict | list):
+        return f"`{value}`".replace("'", "").replace("None", "null")
+    return f"`{words[value] if value is None or isinstance(value, bool) else value}`"
+
+
+def _type(schema: Schema) -> str:
+    """A JSON schema in words: `integer ≥ 1`, one of some words, a form of this page."""
+    if "$ref" in schema:
+        title = _title(_target(schema["$ref"]))
+        return f"[{title}](#{title.lower().replace(' ', '-')})"
+    choices = schema.get("anyOf") or schema.get("oneOf")
+    if choices:
+        return " or ".join(dict.fromkeys(_type(choice) for choice in choices))
+    if "const" in schema or "enum" in schema:
+        return ", ".join(f"`{word}`" for word in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    if schema.get("type") == "object":
+        values = schema.get("additionalProperties")
+        return f"by name: {_type(values)}" if isinstance(values, dict) and values else "keys and values"
+    signs = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+    bounds = [f"{sign} {schema[bound]:g}" for bound, sign in signs.items() if bound in schema]
+    return " ".join([schema.get("type", "any"), ", ".join(bounds)]).strip()
+
+
+def _target(ref: str) -> str:
+    return ref.rsplit("/", 1)[-1]
+
+
+def _title(target: str) -> str:
+    """`Split` as it is; a variant's settings, which all are `Settings`, by kind and name."""
+    *_, kind, name, _ = ["", "", *target.split("__")] if "__" in target else ["", target, ""]
+    return f"{kind} {name}".strip()
+
+
+def python_pages(package: Path) -> dict[str, str]:
+    """An index of the rooms, and a page for each with the documentation of its modules."""
+    rooms = sorted({path.parent for path in package.rglob("*.py")})
+    index, found = PYTHON, {}
+    for room in rooms:
+        name = ".".join(room.relative_to(package.parent).parts)
+        modules = sorted(path for path in room.glob("*.py") if path.stem not in ("__init__", "__main__"))
+        about = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+        index += f"| [{name}](python/{name}.md) | {', '.join(f'`{path.stem}`' for path in modules)} |\n"
+        inside = "".join(f"\n::: {name}.{path.stem}\n" for path in modules)
+        found[f"python/{name}"] = f"# {name}\n\n{about}\n{inside}"
+    return {"python": index, **found}
