@@ -1,4 +1,4 @@
-"""What the site holds beside the pages here: files of the repository, and the reference, which is generated."""
+"""What the site holds beside these pages: files of the repository, and the generated reference."""
 
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,6 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Links that lead out of docs/, right for a reader of the repository, lead to the same file in the site."""
+    """Let links between docs/ and the rest of the repository lead to the same file in the site."""
     depth = page.file.src_uri.count("/")
-    return markdown.replace(f"]({'../' * (depth + 1)}", f"]({'../' * depth}")
+    return markdown.replace("](docs/", "](").replace(f"]({'../' * (depth + 1)}", f"]({'../' * depth}")

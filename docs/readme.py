@@ -20,7 +20,9 @@ def refreshed(text: str) -> str:
 
 def _included(match: re.Match[str]) -> str:
     file, title = match.groups()
-    block = re.search(rf"^\*\*{re.escape(title)}\*\*\n\n((?:\|.*\n)+)", (ROOT / file).read_text(), re.MULTILINE)
+    block = re.search(
+        rf"^\*\*{re.escape(title)}\*\*\n\n((?:\|.*\n)+)", (ROOT / file).read_text(), re.MULTILINE
+    )
     if block is None:
         raise ValueError(f"{file}: no table {title!r}; README.md includes it")
     return f"<!-- {file}: {title} -->\n{block[1]}<!-- end -->"

@@ -1,6 +1,7 @@
-"""The pages of the reference: settings from the pydantic models, commands from typer, modules from their files."""
+"""The pages of the reference: settings from pydantic, commands from typer, modules from their files."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,15 @@ from crossmodal_peft.config.settings import Settings
 Schema = dict[str, Any]
 SETTINGS = """# Settings
 
-Every key of `params.yaml`, generated from the models that check it. Overlays under `workflow/config/` hold some of these keys
-and go on top with `--configfile`. How to change settings: [Change and reproduce](../reproduce.md).
+Every key of `params.yaml`, generated from the models that check it. Overlays under `workflow/config/`
+hold some of these keys and go on top with `--configfile`; what a change runs again:
+[Change and reproduce](../reproduce.md).
 """
 COLUMNS = "\n| key | type | default | meaning |\n|---|---|---|---|\n"
 PYTHON = """# Python
 
-The package by room; a room imports only from those above it (see [Architecture](../architecture.md)). What begins with an
-underscore, or has no docstring, is left out.
+The package by room; [Architecture](../architecture.md) says which room imports from which. What begins
+with an underscore, or has no docstring, is left out.
 
 | room | modules |
 |---|---|
@@ -41,7 +43,10 @@ def commands_page() -> str:
 
     command: Any = get_command(app)
     context = typer.Context(command, info_name="crossmodal-peft")
-    return get_docs_for_click(obj=command, ctx=context, name="crossmodal-peft", title="Commands")
+    for called in command.commands.values():
+        called.short_help = (called.help or "").split("\n\n")[0]  # Else typer cuts it short.
+    text = get_docs_for_click(obj=command, ctx=context, name="crossmodal-peft", title="Commands")
+    return re.sub(r"^((?:crossmodal-peft|snakemake) .+)$", r"`\1`", text, flags=re.MULTILINE)
 
 
 def settings_page() -> str:
@@ -69,10 +74,12 @@ def settings_page() -> str:
 
 def _variants(section: str, key: str, variants: dict[str, Schema]) -> str:
     """Keys that all variants have alike, once; then those of each variant."""
-    first, *others = [form["properties"] for form in variants.values()]
-    common = {n: s for n, s in first.items() if all(other.get(n) == s for other in others)}
+    first, *others = variants.values()
+    common = {
+        n: s for n, s in first["properties"].items() if all(o["properties"].get(n) == s for o in others)
+    }
     text = f"Blocks by name. `{key}:` in a block says which of these it is. All of them have:\n"
-    text += COLUMNS + "".join(_rows({"properties": common}))
+    text += COLUMNS + "".join(_rows({**first, "properties": common}))
     for name, form in variants.items():
         own = {n: s for n, s in form["properties"].items() if n not in common and n != key}
         about = form.get("description", "")

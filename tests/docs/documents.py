@@ -35,7 +35,7 @@ def blocks(document: Path) -> list[Block]:
 
 
 def commands(document: Path, program: str) -> Iterator[list[str]]:
-    """Arguments of every call of a program, in blocks and in the text; those with blanks to fill are left out."""
+    """Arguments of every call of a program that a document shows; calls with blanks to fill are left out."""
     text = document.read_text(encoding="utf-8")
     lines = [line.removeprefix("$ ") for block in blocks(document) for line in block.text.splitlines()]
     inline = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", FENCE.sub("", text))]

@@ -18,7 +18,9 @@ def test_the_readme_is_at_most_6_kb():
 
 
 def test_the_readme_answers_before_its_table():
-    assert TEXT.index("## Answer") < TEXT.index("Full fine-tuning has the best mean") < TEXT.index("\n| Method")
+    assert (
+        TEXT.index("## Answer") < TEXT.index("Full fine-tuning has the best mean") < TEXT.index("\n| Method")
+    )
 
 
 def test_the_tables_of_the_readme_are_those_of_the_results():
@@ -29,7 +31,9 @@ def test_the_tables_of_the_readme_are_those_of_the_results():
 
 
 def test_an_included_table_is_the_block_of_its_title(tmp_path, monkeypatch):
-    (tmp_path / "t.md").write_text("**a**\n\n| A |\n|---|\n| 1 |\n\n**b**\n\n| B |\n|---|\n| 2 |\n\nCaption.\n")
+    (tmp_path / "t.md").write_text(
+        "**a**\n\n| A |\n|---|\n| 1 |\n\n**b**\n\n| B |\n|---|\n| 2 |\n\nCaption.\n"
+    )
     monkeypatch.setattr(readme, "ROOT", tmp_path)
     old = "x\n<!-- t.md: b -->\n| old |\n<!-- end -->\ny\n"
     assert readme.refreshed(old) == "x\n<!-- t.md: b -->\n| B |\n|---|\n| 2 |\n<!-- end -->\ny\n"
@@ -48,7 +52,9 @@ def test_every_link_to_a_file_of_the_repository_leads_somewhere(document):
 
 def test_the_numbers_of_the_answer_stand_in_the_results():
     costs = (REPOSITORY / "results/tables/parameter_efficiency.md").read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.split("|")] for line in costs.splitlines() if line.startswith("| ")]
+    rows = [
+        [cell.strip() for cell in line.split("|")] for line in costs.splitlines() if line.startswith("| ")
+    ]
     trained = [row for row in rows if len(row) == 13 and row[1] in ("full", "lora", "prefix", "adapter")]
     assert len(trained) == 8
     full = [row for row in trained if row[1] == "full"]
