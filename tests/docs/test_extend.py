@@ -14,8 +14,9 @@ METHOD = """
 import sys, yaml
 from pathlib import Path
 import tiny_cell
+from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.paths import Layout
-from crossmodal_peft.config.settings import Cell, Logging
+from crossmodal_peft.config.settings import Logging
 from crossmodal_peft.stages import evaluation, training
 
 block = yaml.safe_load(sys.argv[1])["methods"]["gain"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from copy import deepcopy
 
+import jsonschema
 import pytest
 import yaml
 from documents import DOCUMENTS, REPOSITORY, blocks, commands, name
@@ -149,3 +150,26 @@ def test_the_schema_for_editors_is_that_of_the_settings():
     committed = json.loads((REPOSITORY / "params.schema.json").read_text())
     assert committed == Settings.model_json_schema(), "crossmodal-peft schema --out params.schema.json"
     assert "yaml-language-server: $schema=params.schema.json" in (REPOSITORY / "params.yaml").read_text()
+
+
+def test_an_editor_with_the_schema_accepts_the_settings_and_marks_a_mistake():
+    schema = json.loads((REPOSITORY / "params.schema.json").read_text())
+    jsonschema.validate(PARAMS, schema)
+    for mistake in (
+        {"train": {"epoch": 3}},
+        {"methods": {"lora": {"kind": "adapter"}}},
+        {"train": {"epochs": -1}},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(laid_over(PARAMS, mistake), schema)
+
+
+def test_every_key_of_the_settings_says_what_it_means():
+    forms = Settings.model_json_schema()["$defs"].items()
+    silent = [
+        f"{form}.{key}"
+        for form, schema in forms
+        for key, value in schema.get("properties", {}).items()
+        if not value.get("description") and "const" not in value
+    ]
+    assert not silent
