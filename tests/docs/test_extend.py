@@ -14,10 +14,9 @@ METHOD = """
 import sys, yaml
 from pathlib import Path
 import tiny_cell
+from crossmodal_peft.cli.main import app
 from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.paths import Layout
-from crossmodal_peft.config.settings import Logging
-from crossmodal_peft.stages import evaluation, training
 
 block = yaml.safe_load(sys.argv[1])["methods"]["gain"]
 root = Path("run").absolute()
@@ -25,8 +24,9 @@ layout = Layout.of(tiny_cell.paths_in(root))
 tiny_cell.make_inputs(layout)
 cell = tiny_cell.make_cell("lora", activation_cache="off").model_dump()
 cell = Cell.model_validate({**cell, "method": "gain", "tuning": {**block, "layers": {"last": 2}}})
-training.train_cell(cell, layout, Logging())
-evaluation.record_cell(cell.name, [1, 5, 10], layout)
+app(tiny_cell.command(root, cell), standalone_mode=False)
+paths = tiny_cell.paths_in(root).model_dump_json()
+app(["record", cell.name, "--paths", paths], standalone_mode=False)
 record = yaml.safe_load((layout.run(cell.name) / "record.json").read_text())
 print(record["parameters"]["method"])
 """
@@ -79,17 +79,18 @@ print(sum(p.grad is not None for p in encoder.parameters()))
 TABLES = """
 import shutil, sys
 from pathlib import Path
+from crossmodal_peft.cli.main import app
 from crossmodal_peft.config import plugins
-from crossmodal_peft.config.paths import Layout
-from crossmodal_peft.stages import tables
+from tiny_cell import paths_in
 
 assert "training_time" in plugins.names("tables") and "best_epoch" in plugins.names("plots")
-results = Path("results").absolute()
-results.mkdir()
+root = Path("run").absolute()
+results = root / "results"
+results.mkdir(parents=True)
 shutil.copy(sys.argv[2], results / "costs.csv")
-layout = Layout(*(results.parent / name for name in ("raw", "prepared", "cells", "results")))
-tables.write_table("training_time", layout)
-tables.write_plot("best_epoch", layout)
+paths = paths_in(root).model_dump_json()
+app(["table", "training_time", "--paths", paths], standalone_mode=False)
+app(["plot", "best_epoch", "--paths", paths], standalone_mode=False)
 assert (results / "plots" / "best_epoch.png").stat().st_size > 5000
 print((results / "tables" / "training_time.md").read_text())
 """
