@@ -94,6 +94,58 @@ app(["plot", "best_epoch", "--paths", paths], standalone_mode=False)
 assert (results / "plots" / "best_epoch.png").stat().st_size > 5000
 print((results / "tables" / "training_time.md").read_text())
 """
+LOSS = """
+import sys, yaml
+from pathlib import Path
+import tiny_cell, torch
+from crossmodal_peft.cli.main import app
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.training.losses import smoothed
+
+torch.manual_seed(0)
+a, b = (torch.nn.functional.normalize(torch.randn(5, 4).double(), dim=1) for _ in range(2))
+labels = torch.tensor([0, 1, 2, 1, 3])
+positives = labels[:, None] == labels[None, :]
+block = yaml.safe_load(sys.argv[1])["train"]["loss"]
+settings = smoothed.Settings(**block)
+found = smoothed.pair_loss(a, b, positives, settings, torch.tensor(1.5).double())
+# The definition, element by element: 1 - s to the positives, s to all five.
+expected = 0.0
+for x, y in ((a, b), (b, a)):
+    for i in range(5):
+        scores = [float(x[i] @ y[j]) * torch.tensor(1.5).double().exp() for j in range(5)]
+        total = torch.stack(scores).logsumexp(0)
+        share = 0.95 / sum(bool(p) for p in positives[i])
+        expected -= sum((share * bool(positives[i, j]) + 0.05 / 5) * (scores[j] - total) for j in range(5))
+torch.testing.assert_close(found, expected / 10)
+root = Path("run").absolute()
+layout = Layout.of(tiny_cell.paths_in(root))
+tiny_cell.make_inputs(layout)
+cell = tiny_cell.make_cell("lora", activation_cache="off", loss=block)
+app(tiny_cell.command(root, cell), standalone_mode=False)
+weights = (layout.checkpoint(cell.name) / "weights.safetensors").read_bytes()
+print(b"logit_scale" in weights)
+"""
+METRIC = """
+import numpy as np, pandas as pd
+from crossmodal_peft.cli.main import app
+
+random = np.random.default_rng(0)
+queries, gallery = random.normal(size=(40, 8)), random.normal(size=(250, 8))
+gallery[:40] += 0.7 * queries  # Item i is relevant to query i.
+np.save("q.npy", queries)
+np.save("g.npy", gallery)
+pd.DataFrame({"query": range(40), "item": range(40)}).to_csv("r.csv", index=False)
+files = ["--queries", "q.npy", "--gallery", "g.npy", "--relevance", "r.csv", "--out", "out.csv"]
+app(["score", *files], standalone_mode=False)
+ranks = [int((gallery @ query >= gallery[i] @ query).sum()) for i, query in enumerate(queries)]
+row = pd.read_csv("out.csv").iloc[0]
+# A hundredth of 250 items are 2.5, rounded to 2; of 40 queries nine in ten are 36.
+assert 0.2 < row["hit_percent"] < 0.9 and np.isclose(row["hit_percent"], np.mean(np.array(ranks) <= 2))
+assert row["rank_90"] == sorted(ranks)[35]
+assert row["hit_percent_low"] < row["hit_percent"] < row["hit_percent_high"]
+"""
 
 
 @pytest.fixture
@@ -106,8 +158,10 @@ def run(tmp_path):
         found = blocks(REPOSITORY / "docs" / "extend" / f"{page}.md")
         files = [block for block in found if block.title]
         for block in files:
-            assert not (tmp_path / block.title).exists()
-            (tmp_path / block.title).write_text(block.text, encoding="utf-8")
+            # A metric is written below the others of its file; everything else is a file of its own.
+            assert (tmp_path / block.title).exists() == (page == "metric")
+            with open(tmp_path / block.title, "a", encoding="utf-8") as file:
+                file.write(f"\n\n{block.text}" if page == "metric" else block.text)
         settings = "".join(block.text for block in found if block.language == "yaml")
         path = os.pathsep.join([str(tmp_path / "src"), str(TESTS)])
         done = subprocess.run(
@@ -142,3 +196,15 @@ def test_the_table_and_the_plot_of_their_page_are_rendered(run):
     # As in the committed table of costs; the quickest is `frozen`.
     assert "334.9 ± 5.6" in shown and "0.8 ± 0.2" in shown
     assert "| frozen" in shown and "**1**" in shown
+
+
+def test_the_loss_of_its_page_is_what_it_says_and_trains(run):
+    assert run("loss", LOSS).split()[-1] == "True"
+
+
+def test_the_metrics_of_their_page_are_computed_with_intervals_and_printed(run):
+    shown = run("metric", METRIC)
+    assert (
+        "hit_percent" in shown
+        and "Share of queries with any relevant item among the first hundredth" in shown
+    )
