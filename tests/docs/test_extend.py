@@ -146,6 +146,19 @@ assert 0.2 < row["hit_percent"] < 0.9 and np.isclose(row["hit_percent"], np.mean
 assert row["rank_90"] == sorted(ranks)[35]
 assert row["hit_percent_low"] < row["hit_percent"] < row["hit_percent_high"]
 """
+CHECK = """
+import sys
+from pathlib import Path
+import tiny_data
+from crossmodal_peft.cli.main import app
+
+for i in range(12):
+    tiny_data.picture(Path("birds") / f"{i}.png", i).with_suffix(".txt").write_text(f"Bird {i}.")
+settings = [["--settings", name] for name in sys.argv[2:] if name.endswith(".yaml")]
+for name in sys.argv[2:]:
+    if name.endswith(".py"):
+        app(["check-plugin", name, *sum(settings, [])], standalone_mode=False)
+"""
 
 
 @pytest.fixture
@@ -162,7 +175,7 @@ def run(tmp_path):
             assert (tmp_path / block.title).exists() == (page == "metric")
             with open(tmp_path / block.title, "a", encoding="utf-8") as file:
                 file.write(f"\n\n{block.text}" if page == "metric" else block.text)
-        settings = "".join(block.text for block in found if block.language == "yaml")
+        settings = "".join(block.text for block in found if block.language == "yaml" and not block.title)
         path = os.pathsep.join([str(tmp_path / "src"), str(TESTS)])
         done = subprocess.run(
             [sys.executable, "-c", script, settings, *map(str, arguments)],
@@ -208,3 +221,9 @@ def test_the_metrics_of_their_page_are_computed_with_intervals_and_printed(run):
         "hit_percent" in shown
         and "Share of queries with any relevant item among the first hundredth" in shown
     )
+
+
+@pytest.mark.parametrize("page", ["method", "dataset", "encoder", "loss", "table"])
+def test_a_file_of_a_page_keeps_the_promises_of_its_kind(run, page):
+    files = [block.title for block in blocks(REPOSITORY / "docs" / "extend" / f"{page}.md") if block.title]
+    assert "FAILED" not in run(page, CHECK, *files)
