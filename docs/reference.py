@@ -52,46 +52,51 @@ def commands_page() -> str:
 def settings_page() -> str:
     """Every key of params.yaml: type, default and meaning, by section; then the forms that several share."""
     whole = Settings.model_json_schema()
-    forms, shown = whole["$defs"], set()
-    text = SETTINGS
+    forms, shown, text = whole["$defs"], set(), SETTINGS
     for section, schema in whole["properties"].items():
         text += f"\n## {section}\n\n"
-        variants = schema.get("additionalProperties", {})
+        blocks = schema.get("additionalProperties", {})
         if "$ref" in schema:
             shown.add(_target(schema["$ref"]))
-            text += _form(forms[_target(schema["$ref"])])
-        elif isinstance(variants, dict) and "discriminator" in variants:
-            by_name = {n: _target(ref) for n, ref in variants["discriminator"]["mapping"].items()}
-            shown.update(by_name.values())
-            key = variants["discriminator"]["propertyName"]
-            text += _variants(section, key, {name: forms[target] for name, target in by_name.items()})
+            text += _form(_target(schema["$ref"]), forms)
+        elif "discriminator" in blocks:
+            key = blocks["discriminator"]["propertyName"]
+            variants = {n: _target(ref) for n, ref in blocks["discriminator"]["mapping"].items()}
+            shown.update(variants.values())
+            text += _variants(section, key, variants, forms)
         else:
             text += f"{schema.get('description', '')} Type: {_type(schema)}.\n"
     for target in sorted(forms.keys() - shown, key=_title):
-        text += f"\n## {_title(target)}\n\n{_form(forms[target])}"
+        text += f"\n## {_title(target)}\n\n{_form(target, forms)}"
     return text
 
 
-def _variants(section: str, key: str, variants: dict[str, Schema]) -> str:
+def _variants(section: str, key: str, variants: dict[str, str], forms: Schema) -> str:
     """Keys that all variants have alike, once; then those of each variant."""
-    first, *others = variants.values()
-    common = {
-        n: s for n, s in first["properties"].items() if all(o["properties"].get(n) == s for o in others)
-    }
+    first, *others = [forms[target]["properties"] for target in variants.values()]
+    common = {n: s for n, s in first.items() if all(other.get(n) == s for other in others)}
     text = f"Blocks by name. `{key}:` in a block says which of these it is. All of them have:\n"
-    text += COLUMNS + "".join(_rows({**first, "properties": common}))
-    for name, form in variants.items():
-        own = {n: s for n, s in form["properties"].items() if n not in common and n != key}
-        about = form.get("description", "")
-        if name in plugins.names(section):
-            about = plugins.description(section, name).split("\n\n")[0]
-        text += f"\n### {section}, `{key}: {name}`\n\n{about}\n"
-        text += COLUMNS + "".join(_rows({**form, "properties": own})) if own else ""
+    text += _table({**forms[next(iter(variants.values()))], "properties": common})
+    for name, target in variants.items():
+        properties = forms[target]["properties"].items()
+        own = {n: s for n, s in properties if n not in common and n != key}
+        text += f"\n### {section}, `{key}: {name}`\n\n{_about(target, forms[target])}\n"
+        text += _table({**forms[target], "properties": own}) if own else ""
     return text
 
 
-def _form(form: Schema) -> str:
-    return f"{form.get('description', '')}\n{COLUMNS}{''.join(_rows(form))}"
+def _form(target: str, forms: Schema) -> str:
+    return f"{_about(target, forms[target])}\n{_table(forms[target])}"
+
+
+def _about(target: str, form: Schema) -> str:
+    """The first paragraph of a variant's file, or what the form says of itself."""
+    kind, _, name = _title(target).partition(" ")
+    return plugins.description(kind, name).split("\n\n")[0] if name else form.get("description", "")
+
+
+def _table(form: Schema) -> str:
+    return COLUMNS + "".join(_rows(form))
 
 
 def _rows(form: Schema) -> Iterator[str]:
