@@ -219,7 +219,7 @@ def test_the_metrics_of_their_page_are_computed_with_intervals_and_printed(run):
     shown = run("metric", METRIC)
     assert (
         "hit_percent" in shown
-        and "Share of queries with any relevant item among the first hundredth" in shown
+        and "share of queries with any relevant item among the first hundredth" in shown
     )
 
 
