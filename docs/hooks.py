@@ -1,4 +1,4 @@
-"""What the site holds beside these pages: files of the repository, and the generated reference."""
+"""What the site holds besides these pages: files of the repository, and the generated reference."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-# They stand in the site where they stand in the repository.
+# In the site they have the same path as in the repository.
 SHOWN = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",

@@ -1,6 +1,6 @@
 """Bring the tables that README.md shows up to date with results/: python docs/readme.py.
 
-A table stands between `<!-- FILE: TITLE -->` and `<!-- end -->`: the block of this title in the file.
+A table is between `<!-- FILE: TITLE -->` and `<!-- end -->`: the block of this title in the file.
 """
 
 import re
