@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # torch's thread pools spin while waiting; with two cells in parallel, that takes time from the other cell.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help reproduce verify smoke sweep report demo test lint lock clean
+.PHONY: help reproduce verify smoke sweep report demo docs test lint lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,12 +32,16 @@ report: .venv/installed  ## write all results as one HTML page that opens offlin
 demo: .venv/installed  ## search with the trained cells in a local browser
 	crossmodal-peft demo
 
+# The variable is Material's own switch for its announcement, which has no other.
+docs: .venv/installed  ## build the documentation: build/docs/index.html
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+
 test: .venv/installed lint  ## lint and run all tests
 	pytest
 
 lint: .venv/installed  ## check style and types
-	ruff check src tests benchmarks workflow notebooks
-	ruff format --check src tests benchmarks workflow notebooks
+	ruff check src tests benchmarks workflow notebooks docs
+	ruff format --check src tests benchmarks workflow notebooks docs
 	snakefmt --check Snakefile workflow
 	mypy
 	lint-imports

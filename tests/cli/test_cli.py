@@ -16,7 +16,18 @@ from crossmodal_peft.cli.main import app
 from crossmodal_peft.config.cell import cell
 from crossmodal_peft.config.validation import load
 
-PEOPLE = ["check-plugin", "compare", "evaluate", "demo", "index", "merge", "report", "score", "search"]
+PEOPLE = [
+    "check-plugin",
+    "compare",
+    "evaluate",
+    "demo",
+    "index",
+    "merge",
+    "report",
+    "schema",
+    "score",
+    "search",
+]
 
 
 def call(*arguments: str, exit_code: int = 0) -> str:

@@ -22,6 +22,7 @@ from crossmodal_peft.cli.arguments import (
 from crossmodal_peft.cli.check_plugin import check_plugin
 from crossmodal_peft.cli.errors import EXIT_CODES, OneLineErrors
 from crossmodal_peft.config.cell_file import CELL_FILE
+from crossmodal_peft.files import write_json
 from crossmodal_peft.stages.merge import merge_cell
 from crossmodal_peft.stages.score import score_split
 
@@ -160,6 +161,19 @@ def report(
         done = subprocess.run(["snakemake", "report_pages", *options, *overlay])
         if done.returncode:
             raise ValueError(f"snakemake ended with exit code {done.returncode}; see its messages above")
+
+
+@app.command()
+def schema(
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("params.schema.json"),
+) -> None:
+    """Write the JSON schema of params.yaml, by which editors complete and check it.
+
+    crossmodal-peft schema --out params.schema.json
+    """
+    from crossmodal_peft.config.settings import Settings
+
+    write_json(out, Settings.model_json_schema())
 
 
 @app.command()

@@ -28,7 +28,7 @@ class DatasetSettings(Strict):
 
     kind: str
     encoders: dict[Modality, str] = Field(description="Which encoder embeds which modality.", min_length=2)
-    split: Split = Split()
+    split: Split = Field(Split(), description="How items are divided, where the data is not divided already.")
     limit: PositiveInt | None = Field(None, description="Keep only so many items (for a smoke run).")
 
     @property
@@ -103,7 +103,7 @@ class LossSettings(Strict):
 class Last(Strict):
     """The last N layers."""
 
-    last: PositiveInt
+    last: PositiveInt = Field(description="How many, counted from the end.")
 
 
 Layers = Literal["all"] | Last

