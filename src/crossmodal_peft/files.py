@@ -84,6 +84,6 @@ def verify(path: Path, expected: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON, whole."""
+    """Write indented JSON atomically."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")

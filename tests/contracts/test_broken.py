@@ -198,7 +198,7 @@ def test_a_dataset_that_breaks_a_promise_is_refused(addition, tmp_path):
 TABLE = "whole = table\ndef table(quality):\n    made = whole(quality)\n    "
 TABLES = {
     TABLE + "return made.shown[0].cells": ("it_is_a_table", "table returns DataFrame, not a Table"),
-    "def mean_and_deviation(mean, deviation, decimals):\n    return f'{mean:.1f} ± {deviation:.1f}'": (
+    TABLE + "made.shown[0].cells.iloc[0, 0] = '12.3 ± nan'\n    return made": (
         "cells_are_text_for_people",
         "shows nan; write a dash",
     ),

@@ -108,7 +108,7 @@ def test_weights_that_the_cell_file_does_not_describe_are_refused(encoders, tmp_
     write_checkpoint(tmp_path, cell_of("lora"), encoders)
     weights = load_file(tmp_path / "weights.safetensors")
     save_file({name: tensor + 1 for name, tensor in weights.items()}, tmp_path / "weights.safetensors")
-    with pytest.raises(ValueError, match=r"weights\.safetensors: is not what .*cell\.json describes"):
+    with pytest.raises(ValueError, match=r"weights\.safetensors: does not match .*cell\.json"):
         open_checkpoint(tmp_path, encoders)
 
 

@@ -196,7 +196,7 @@ def test_a_checkpoint_changed_by_hand_is_named_and_comes_back(project, own_cache
     assert re.search(r"modified: +checkpoints", sh("dvc status", own_cache))
     assert f"modified: {WEIGHTS}" in sh("dvc data status --granular", own_cache)
     # Nothing certifies it: the evaluation that its change calls for refuses the weights.
-    assert f"{WEIGHTS}: is not what" in refusal("dvc repro", own_cache)
+    assert f"{WEIGHTS}: does not match" in refusal("dvc repro", own_cache)
     sh(f"rm -f {WEIGHTS} && dvc checkout --force && git checkout --quiet results", own_cache)
     assert weights(own_cache) == weights(project)
     assert is_clean(own_cache)

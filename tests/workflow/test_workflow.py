@@ -237,7 +237,7 @@ def test_embeddings_that_are_not_those_of_the_training_are_refused(smoke, tmp_pa
     file = tmp_path / cell / "embeddings.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     layout = Layout(tmp_path, tmp_path, tmp_path, tmp_path)
-    with pytest.raises(ValueError, match=r"embeddings.safetensors: is not what .*cell.json describes"):
+    with pytest.raises(ValueError, match=r"embeddings.safetensors: does not match .*cell.json"):
         score_split(cell, "test", [1], layout)
 
 

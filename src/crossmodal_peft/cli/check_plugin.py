@@ -29,7 +29,7 @@ def check_plugin(
     crossmodal-peft check-plugin src/crossmodal_peft/models/methods/prefix.py
     """
     if kind is not None and kind not in plugins.FOLDERS:
-        raise typer.BadParameter(f"{kind!r} is none of: {', '.join(plugins.FOLDERS)}", param_hint="--kind")
+        raise typer.BadParameter(f"{kind!r} is not one of: {', '.join(plugins.FOLDERS)}", param_hint="--kind")
     kind = kind or plugins.kind_of(file)
     module = plugins.open_file(kind, file)
     print(f"ok      has every name that {plugins.CONTRACTS[kind].required.__name__} asks for", flush=True)

@@ -37,7 +37,7 @@ SettingsJson = Annotated[str, typer.Option("--settings", help="Everything the st
 def download_dataset(
     source: str, kind: str, settings: SettingsJson = "{}", paths: PathsOption = DEFAULT_PATHS
 ) -> None:
-    """Fetch or find a dataset's files."""
+    """Download or locate a dataset's files."""
     fetch_dataset(source, kind, json.loads(settings), layout_of(paths))
 
 
@@ -121,7 +121,7 @@ def overview(paths: PathsOption = DEFAULT_PATHS) -> None:
 
 @app.command(rich_help_panel=PANEL)
 def count(settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
-    """Count every method's parameters at the paper's scale, without weights."""
+    """Count every method's parameters at paper scale, without weights."""
     content = json.loads(settings)
     methods, encoders = _field("methods", content["methods"]), _field("encoders", content["encoders"])
     count_parameters(methods, encoders, content["width"], content["scalars"], layout_of(paths))
@@ -141,7 +141,7 @@ def plot(name: str, paths: PathsOption = DEFAULT_PATHS) -> None:
 
 @app.command(rich_help_panel=PANEL)
 def summary(paths: PathsOption = DEFAULT_PATHS) -> None:
-    """Say in words what the aggregated results show: summary.md."""
+    """Describe the aggregated results in words: summary.md."""
     write_summary(layout_of(paths))
 
 
@@ -153,7 +153,7 @@ def page(markdown: Path, out: Path) -> None:
 
 @app.command(rich_help_panel=PANEL)
 def settings_page(out: Path, settings: SettingsJson) -> None:
-    """Show the settings in force, overlays included, as an HTML page of the report."""
+    """Render the settings in force, including overlays, as an HTML page of the report."""
     write_settings_page(json.loads(settings), out)
 
 

@@ -1,4 +1,4 @@
-"""`cell.json`, which vouches for the weights and embeddings beside it."""
+"""`cell.json`, which has the hashes of the weights and embeddings next to it."""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def check_embeddings(folder: Path, file: CellFile) -> None:
 
 def _check(path: Path, expected: str) -> None:
     if sha256(path) != expected:
-        raise ValueError(f"{path}: is not what {path.with_name(CELL_FILE)} describes; train the cell again")
+        raise ValueError(f"{path}: does not match {path.with_name(CELL_FILE)}; train the cell again")
 
 
 def check_bases(file: CellFile, encoders: dict[Modality, Path]) -> None:

@@ -1,4 +1,4 @@
-"""Receipts of downloads: what stands beside the files, with their hashes."""
+"""Receipts of downloads: stored next to the files, with their hashes."""
 
 import json
 from pathlib import Path

@@ -15,10 +15,10 @@ from crossmodal_peft.models.encoder import Encoder, load_encoder
 def save_peft_adapters(
     cell: Cell, encoders: dict[Modality, Path], weights: dict[str, Tensor], out: Path
 ) -> None:
-    """Write `out`/<modality>, which `PeftModel.from_pretrained` opens on the encoder, where the method acts.
+    """Write `out`/<modality>, for `PeftModel.from_pretrained`, for every encoder that the method adapts.
 
     `weights` are the trained ones by their names in the model; `encoders` the Hugging Face folders.
-    Raises ValueError if the weights are not all that peft's own model of these settings trains.
+    Raises ValueError if the weights are not exactly those that peft's own model of these settings trains.
     """
     for modality, settings in cell.encoders.items():
         if cell.tuning.reach(modality) is None:
@@ -32,7 +32,7 @@ def save_peft_adapters(
 
 
 def as_peft_model(base: Encoder, layers: range, settings: Any, weights: dict[str, Tensor]) -> Any:
-    """peft's model around an encoder without a method, with trained weights by their names there."""
+    """peft's model around a plain encoder, loaded with trained weights by their names in the encoder."""
     from peft import get_peft_model
 
     method = plugins.module("methods", settings.kind)

@@ -1,4 +1,4 @@
-"""The interval of one run's mean over queries, which stands in its record; tests are in `statistics`."""
+"""The confidence interval of one run's mean over queries, for its record; tests are in `statistics`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def bootstrap_interval(
         statistic: np.mean or np.median, or another that takes `axis`.
 
     Raises:
-        ValueError: not one row of values, or fewer than two that are not NaN.
+        ValueError: values are not one row, or fewer than two of them are not NaN.
     """
     sample = np.asarray(values, dtype=np.float64)
     if sample.ndim != 1:

@@ -4,10 +4,10 @@ A float32 product sums in an order that changes with the shape of its operands, 
 the block size. "Exact", here and in `ranks` and `topk`, means exact for embeddings on a fixed-point grid:
 they are rounded to it first, and every inner product of the rounded ones is exact in float64, in any order
 (the idea of Ozaki et al. 2012, "Error-free transformations of matrix multiplication"). The rounding moves a
-score by less than a float32 product's own error: in a problem made of near ties it orders 2 of 322 pairs
-otherwise than plain float64. The float32 product on the grid lies within a proven distance of the exact score
-(Higham 2002, "Accuracy and Stability of Numerical Algorithms", eq. 3.5), so only what is that close to a
-threshold needs float64.
+score by less than a float32 product's own error, so scores closer than that may be ordered otherwise than in
+plain float64. The float32 product on the grid lies within a proven distance of the exact score (Higham 2002,
+"Accuracy and Stability of Numerical Algorithms", eq. 3.5), so only scores that close to a threshold need
+float64.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What a cell trains on."""
+"""The data that a cell trains on."""
 
 from typing import Any
 

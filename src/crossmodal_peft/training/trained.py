@@ -1,4 +1,4 @@
-"""The embeddings of a trained cell, read or made again."""
+"""The embeddings of a trained cell, loaded or computed again."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from crossmodal_peft.config.paths import Layout
 
 
 def embeddings_of(name: str, split: str, layout: Layout) -> dict[str, Any]:
-    """A cell's embeddings of a split, by dataset and modality: those that training left, or made again.
+    """A cell's embeddings of a split, by dataset and modality: those saved by training, or computed again.
 
     Raises ValueError if the weights or these embeddings are not those that `cell.json` describes.
     """
@@ -21,9 +21,9 @@ def embeddings_of(name: str, split: str, layout: Layout) -> dict[str, Any]:
 
 
 def embed_cell(name: str, split: str, layout: Layout) -> dict[str, Any]:
-    """Embed a split with a trained cell's weights, by modality.
+    """Embed a split with a trained cell's weights, by dataset and modality.
 
-    Raises ValueError if the checkpoint or the encoders under it changed.
+    Raises ValueError if the checkpoint or its encoders have changed.
     """
     from crossmodal_peft.models.checkpoint import open_checkpoint
     from crossmodal_peft.training import hardware
