@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 
-from crossmodal_peft.contracts.results import RUNS, Run, frames
+from crossmodal_peft.contracts.results import RUNS, Run, copies
 from crossmodal_peft.report.plots import WIDTH
 
 
@@ -29,7 +29,7 @@ class Case:
 
     def inputs(self) -> dict[str, pd.DataFrame]:
         """Copies of what it reads."""
-        return {name: frames(self.run)[name].copy() for name in self.module.INPUTS}
+        return copies(self.run, self.module.INPUTS)
 
     @cached_property
     def figure(self) -> Figure:

@@ -1,6 +1,6 @@
 """Generated results of small runs, as the CSV files that tables and plots read: nothing is trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
@@ -44,6 +44,11 @@ class Run:
 
 
 RUNS = (Run(1, 1, 1), Run(2, 3, 2), Run(3, 2, 2, torn=True))
+
+
+def copies(run: Run, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Copies of some CSV files of a run, by name, which a table or a plot may change."""
+    return {name: frames(run)[name].copy() for name in names}
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from crossmodal_peft.contracts.results import RUNS, Run, frames
+from crossmodal_peft.contracts.results import RUNS, Run, copies
 from crossmodal_peft.report.render import Table, latex, markdown
 
 NOT_FOR_READERS = ("nan", "None", "inf", "-inf", "<NA>", "NaT")
@@ -26,7 +26,7 @@ class Case:
 
     def inputs(self) -> dict[str, pd.DataFrame]:
         """Copies of what it reads."""
-        return {name: frames(self.run)[name].copy() for name in self.module.INPUTS}
+        return copies(self.run, self.module.INPUTS)
 
     def table(self) -> Table:
         """The table of this run."""
