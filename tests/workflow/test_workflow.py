@@ -174,7 +174,7 @@ def test_a_job_runs_in_the_container_where_snakemake_is_asked_for_it(smoke, tmp_
     (tmp_path / "apptainer").chmod(0o755)
     page = smoke / "build/smoke/results/pages/settings.html"
     page.unlink(missing_ok=True)
-    command = f"snakemake --sdm apptainer {page.relative_to(smoke)} --configfile workflow/config/smoke.yaml"
+    command = f"snakemake {page.relative_to(smoke)} --sdm apptainer --configfile workflow/config/smoke.yaml"
     path = f"{tmp_path}:{os.environ['PATH']}"
     said = run(command, smoke, PYTHONPATH=str(smoke / "src"), PATH=path)
     assert "in crossmodal-peft.sif" in said
