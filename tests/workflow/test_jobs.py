@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
 from workflow.planning.jobs import SHELL, growing
 
@@ -79,3 +80,8 @@ def alive_in(group: int) -> bool:
 
 def test_a_job_that_is_tried_again_asks_for_more():
     assert [growing(100)(None, attempt) for attempt in (1, 2, 3)] == [100, 200, 300]
+
+
+def test_planning_loads_no_torch():
+    code = "import sys, workflow.planning.plan, workflow.planning.jobs; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
