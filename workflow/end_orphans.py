@@ -1,7 +1,7 @@
 """End processes that a killed run left behind in this folder, and free its lock for the next run.
 
-An orphan is a snakemake that was started by a DVC that is gone, or a job whose snakemake is gone. Another
-user's run in this folder is not an orphan: snakemake itself refuses to start alongside it.
+An orphan is a snakemake started by a DVC that is gone, or a job whose snakemake is gone. A run that is still
+under way in this folder is not an orphan: snakemake itself refuses to start alongside it.
 """
 
 import os
@@ -20,7 +20,7 @@ def is_program(process: psutil.Process, name: str) -> bool:
 
 
 def is_orphan(process: psutil.Process, kind: str) -> bool:
-    """Whether this is a `snakemake` or a `job` of the current folder whose parent is gone."""
+    """Whether this is a `snakemake` of the current folder whose DVC is gone, or a `job` without snakemake."""
     try:
         if process.cwd() != os.getcwd():
             return False

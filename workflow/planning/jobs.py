@@ -22,7 +22,7 @@ def uncompared(make: Callable[[Any], str]) -> Callable[[Any, Any], str]:
 
 
 def growing(amount: int) -> Callable[[Any, int], int]:
-    """A resource of which a failed job asks for more on each retry."""
+    """A resource that grows each time a failed job is retried."""
     return lambda wildcards, attempt: amount * attempt
 
 

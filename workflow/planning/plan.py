@@ -86,7 +86,7 @@ class Plan:
     # Files
 
     def missing(self, w: Any) -> list[str]:
-        """Files behind the tables that are missing from the folders that DVC keeps, at most one per cell.
+        """Files behind the tables that are missing from DVC's folders; of each checkpoint, only the first.
 
         The tables come with git, but a clone without the files behind them must not count as done. As a
         function of wildcards, this is called only for `rule all`, not in every job of a cluster.
@@ -115,7 +115,7 @@ class Plan:
         return self.read_by(self.cell(f"{dataset}/{method}/{self.settings.matrix.seeds[0]}"))
 
     def own_files(self, encoder: str) -> list[Path]:
-        """The files of the user's folder from which an encoder is copied, if it is."""
+        """The files of the user's folder from which an encoder is copied; none for other sources."""
         source = self.settings.encoders[encoder].source
         return hub.files(Path(source.folder).expanduser()) if isinstance(source, Folder) else []
 

@@ -39,7 +39,7 @@ def names(kind: str) -> list[str]:
 def module(kind: str, name: str) -> ModuleType:
     """The module of one variant, checked against the Protocol of its kind in `contracts`.
 
-    Raises ValueError if there is no variant of this name, listing those there are; if the file lacks
+    Raises ValueError if there is no variant of this name, listing the valid names; if the file lacks
     something, with a line for each thing; or if it cannot be imported, naming the line.
     """
     if name not in names(kind):

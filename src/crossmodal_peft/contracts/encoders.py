@@ -129,7 +129,7 @@ def roles_name_modules(case: Case) -> None:
 
 
 def all_layers_are_found(case: Case) -> None:
-    """The number of layers is that of the model's configuration."""
+    """The number of layers matches the model's configuration."""
     encoder = case.encoder()
     config = encoder.model.config
     expected = sum(config.depths) if hasattr(config, "depths") else config.num_hidden_layers

@@ -30,7 +30,7 @@ def check_scalar(module: ModuleType) -> None:
 
 
 def check_gradients(module: ModuleType) -> None:
-    """Every row of both embeddings, and every learned scalar, gets a finite gradient other than zero."""
+    """Every row of both embeddings, and every learned scalar, gets a finite, non-zero gradient."""
     criterion, embeddings = _loss(module), _embeddings(0.5)
     for values in embeddings.values():
         values.requires_grad_()

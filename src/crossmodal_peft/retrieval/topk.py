@@ -33,7 +33,7 @@ class Nearest:
 def nearest(queries: Tensor, gallery: Tensor, k: int, *, block: int | None = None) -> Nearest:
     """Find the k items with the highest inner product among the gallery (items, d), for queries (queries, d).
 
-    The result is that of exact scores (see `exact`), whatever the size `block` of a tile.
+    The result is that of exact scores (see `exact`), whatever the `block`: the queries and items in a tile.
 
     Raises:
         ValueError: k below 1, sides of different width, or an embedding that is NaN, infinite or zero.

@@ -101,7 +101,7 @@ def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> N
 
 
 def _name_points(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> None:
-    """Write each method's name beside its mark, joined by a line."""
+    """Write each method's name near its mark, joined to it by a line."""
     numbers = sorted(_numbers(points), key=lambda row: -row[2])
     bars = [[(x, y - deviation), (x, y + deviation)] for _, x, y, deviation in numbers]
     taken = [Bbox(_in_points(axes, bar)).padded(4) for bar in bars]
