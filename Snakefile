@@ -1,7 +1,7 @@
 """download → prepare → cache activations → train → evaluate → aggregate → tables, plots and a summary in words.
 
-What a job depends on is in its inputs and in three parameters: `compared`, its settings; `code`, a hash of the
-source files that can reach its result; and what is given by name. The rest (`uncompared`) may change freely.
+What a job depends on is in its inputs and its parameters: `compared`, its settings; `code`, a hash of the
+source files that can affect its result; and others by name. Those marked `uncompared` may change freely.
 """
 
 import gc
@@ -18,14 +18,14 @@ from workflow.planning.compared_settings import compared
 from workflow.planning.jobs import SHELL, growing, set_environment, uncompared
 from workflow.planning.plan import Plan, as_json
 
-# A plan is millions of objects that all stay: to look for garbage among them took a fifth of its time.
+# A plan is millions of objects that all stay alive: collecting garbage among them took a fifth of the time.
 gc.set_threshold(100_000, 50, 100)
 
 
 configfile: "params.yaml"
 
 
-# With --software-deployment-method apptainer; it is built by the first line of containers/crossmodal-peft.def.
+# For --software-deployment-method apptainer; the first line of containers/crossmodal-peft.def builds it.
 container: "crossmodal-peft.sif"
 
 
@@ -43,8 +43,8 @@ set_environment()
 shell.prefix(SHELL)
 
 
-# Quick, or in need of the internet: on a cluster they run where snakemake does. The others say what they need:
-# mem_mb, runtime (minutes), and gpu where they train or embed, which a machine without one ignores.
+# These rules are quick or need the internet, so on a cluster they run where snakemake does. The others say
+# what they need: mem_mb, runtime (minutes), and gpu if they train or embed, ignored on a machine without one.
 localrules:
     all,
     download_dataset,

@@ -1,1 +1,1 @@
-"""What Snakemake reads beside the Snakefile: rules, overlays, profiles, and what they need to plan."""
+"""What Snakemake reads besides the Snakefile: rules, overlays, profiles, and the planning code."""

@@ -1,7 +1,7 @@
-"""End what a killed run left at work in this folder, and free its lock, so that the next run is alone.
+"""End processes that a killed run left behind in this folder, and free its lock for the next run.
 
-An orphan is a snakemake that DVC started and whose DVC is gone, or a job whose snakemake is gone. A run that
-somebody else has under way here is none: snakemake itself refuses to start beside it.
+An orphan is a snakemake started by a DVC that is gone, or a job whose snakemake is gone. A run that is still
+under way in this folder is not an orphan: snakemake itself refuses to start alongside it.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-GRACE = 30  # seconds in which a training may save its state
+GRACE = 30  # seconds that a training job has to save its state
 
 
 def is_program(process: psutil.Process, name: str) -> bool:
@@ -20,7 +20,7 @@ def is_program(process: psutil.Process, name: str) -> bool:
 
 
 def is_orphan(process: psutil.Process, kind: str) -> bool:
-    """Whether this is a `snakemake` or a `job` of the current folder that nobody waits for any more."""
+    """Whether this is a `snakemake` of the current folder whose DVC is gone, or a `job` without snakemake."""
     try:
         if process.cwd() != os.getcwd():
             return False
@@ -30,17 +30,17 @@ def is_orphan(process: psutil.Process, kind: str) -> bool:
         else:
             ours, keeper = environment.get("CROSSMODAL_PEFT_WORKFLOW") == os.getcwd(), "snakemake"
         return ours and not any(is_program(parent, keeper) for parent in process.parents())
-    except psutil.Error:  # It ended meanwhile, or it is somebody else's.
+    except psutil.Error:  # It has ended since, or belongs to another user.
         return False
 
 
 def orphans(kind: str) -> list[psutil.Process]:
-    """The orphans of a kind among all processes."""
+    """All processes that are orphans of a kind."""
     return [process for process in psutil.process_iter() if is_orphan(process, kind)]
 
 
 def end(processes: list[psutil.Process], grace: float) -> None:
-    """Ask processes to end, kill them `grace` seconds later, and return when none is left."""
+    """Ask processes to end, kill those left after `grace` seconds, and return when none is left."""
     for process in processes:
         print(f"a killed run left process {process.pid} at work: ending it", flush=True)
         process.terminate() if grace else process.kill()
@@ -53,7 +53,7 @@ def end(processes: list[psutil.Process], grace: float) -> None:
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Whether a process still runs; a dead one that its parent has not buried does not."""
+    """Whether a process is still running; a zombie is not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -61,7 +61,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def is_at_work() -> bool:
-    """Whether a snakemake runs in this folder."""
+    """Whether a snakemake is running in this folder."""
     for process in psutil.process_iter():
         try:
             if is_program(process, "snakemake") and process.cwd() == os.getcwd():
@@ -73,7 +73,7 @@ def is_at_work() -> bool:
 
 def main() -> None:
     """End orphans of both kinds, then free the lock if no snakemake is left that could hold it."""
-    # Killed, snakemake leaves its marks of what is incomplete; asked to end, it would tidy up under its jobs.
+    # Killed, snakemake keeps its record of incomplete files; asked to end, it would clean up under its jobs.
     end(orphans("snakemake"), grace=0)
     end(orphans("job"), GRACE)
     if any(Path(".snakemake/locks").glob("*")) and not is_at_work():

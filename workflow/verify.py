@@ -1,7 +1,7 @@
-"""Read every file that dvc.lock names, here and in DVC's cache; say which is damaged and how to mend it.
+"""Read every file that dvc.lock names, here and in DVC's cache; say which are damaged and how to repair them.
 
-`dvc status` goes by the size and time of a file, and DVC trusts objects that it once made read-only. This
-reads all of them, and so finds a flipped bit, or an edit that kept the time.
+`dvc status` goes by a file's size and time, and DVC trusts any object in its cache that is read-only. This
+script reads all of them, so it finds a flipped bit, or an edit that kept the time.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import yaml
 
 
 def md5(path: Path) -> str | None:
-    """The hash under which DVC keeps a file; None if there is no such file."""
+    """The hash under which DVC keeps a file, or None if there is no such file."""
     if not path.is_file():
         return None
     with open(path, "rb") as file:
@@ -23,9 +23,9 @@ def md5(path: Path) -> str | None:
 
 
 def kept_files(objects: Path) -> Iterator[tuple[Path, str]]:
-    """The files that DVC keeps for dvc.lock, with their hashes. Small results are left out: git keeps them.
+    """The files that DVC keeps for dvc.lock, with their hashes. Small results are skipped: git keeps them.
 
-    Raises ValueError that names the folder if its listing is missing or damaged.
+    Raises ValueError naming the folder if its listing is missing or damaged.
     """
     for out in yaml.safe_load(Path("dvc.lock").read_text())["stages"]["benchmark"]["outs"]:
         if out["path"].startswith("results/"):
@@ -40,12 +40,12 @@ def kept_files(objects: Path) -> Iterator[tuple[Path, str]]:
 
 
 def mend(stored: Path) -> str:
-    """The command that brings back an object of the cache."""
+    """The command that restores an object in the cache."""
     return f"rm -f {stored} && dvc fetch (or dvc commit, where the working files are whole)"
 
 
 def damages(objects: Path) -> Iterator[str]:
-    """A line for each file that is missing or not what its hash says."""
+    """A line for each file that is missing or does not match its hash."""
     for path, expected in kept_files(objects):
         stored = objects / expected[:2] / expected[2:]
         if md5(stored) != expected:
@@ -55,7 +55,7 @@ def damages(objects: Path) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print the damages; exit code 1 if there are any."""
+    """Print what is damaged; the exit code is 1 if anything is."""
     cache = subprocess.run(["dvc", "cache", "dir"], check=True, capture_output=True, text=True).stdout.strip()
     try:
         found = list(damages(Path(cache) / "files" / "md5"))

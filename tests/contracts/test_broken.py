@@ -1,4 +1,4 @@
-"""Claims about the suites: each of them refuses a file that breaks a promise, and says which."""
+"""Claims about the suites: each refuses a file that breaks a promise, and says which promise."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from crossmodal_peft.contracts.tiny import ENCODERS
 
 
 def opened(folder: Path, kind: str, name: str, addition: str):
-    """A registered file with other code behind it, opened where it stands."""
+    """A registered file with code appended, opened from another folder."""
     original = plugins.PACKAGE / plugins.FOLDERS[kind] / f"{name}.py"
     path = folder / kind / f"{name}.py"
     path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Every registered metric keeps the contract of metrics, and metrics that break it are told so."""
+"""Claims about the contract of metrics: every registered metric keeps it, and a breach is found."""
 
 from types import ModuleType
 
@@ -28,7 +28,7 @@ def test_metrics_of_another_file_are_none_of_a_module():
 
 
 def broken(case: Case) -> set[str]:
-    """Names of the claims that do not hold."""
+    """The names of the claims that fail."""
     names = set()
     for claim in CHECKS:
         try:
@@ -39,17 +39,17 @@ def broken(case: Case) -> set[str]:
 
 
 def first_in_gallery_order(ties: Ties) -> np.ndarray:
-    """As if the relevant item stood first among those that tie."""
+    """Reciprocal rank, as if the relevant item came first among those that tie."""
     return ties.on_queries(1 / (ties.before[ties.leading] + 1.0))
 
 
 def missed(ties: Ties, k: int) -> np.ndarray:
-    """Relevant items that are not among the first K."""
+    """The number of relevant items that are not among the first K."""
     return np.where(ties.total > 0, ties.total - found_among(ties, k), np.nan)
 
 
 def zero_without_relevant(ties: Ties, k: int) -> np.ndarray:
-    """The count, 0 without a relevant item."""
+    """Precision, but 0 for a query without a relevant item."""
     return found_among(ties, k) / k
 
 

@@ -1,4 +1,4 @@
-"""Claims about every registered variant: it keeps what its kind promises."""
+"""Claims about every registered variant: it keeps the promises of its kind."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from tiny import ENCODERS, METHODS, method
 from crossmodal_peft.config import plugins
 from crossmodal_peft.contracts import check, claim_of, datasets, encoders, failure_of, methods
 
-# RoBERTa is of BERT's family: what it has of its own, padding and positions, is in one claim.
+# RoBERTa belongs to BERT's family: one claim covers what differs, padding and positions.
 FAMILIES = ["bert", "vit", "ast", "dinov2", "whisper", "clap"]
-# One method of each kind, on families whose layers are built as those of others.
+# One method of each kind, for families whose layers are built like those of another family.
 KINDS = ["frozen", "full", "lora", "prefix", "prompt-deep", "houlsby", "bitfit", "layernorm"]
 PAIRS = [
     *((name, model_type) for name in METHODS for model_type in FAMILIES),
@@ -86,6 +86,6 @@ def test_a_table_a_plot_or_a_logger_keeps_its_promises(kind, name):
 
 
 def broken(checks, case) -> dict[str, str]:
-    """The claims that do not hold, and why."""
+    """The claims that fail, and why."""
     failures = {claim_of(function): failure_of(function, case) for function in checks}
     return {claim: failure for claim, failure in failures.items() if failure}

@@ -1,4 +1,4 @@
-"""The Markdown that people read, and what its code blocks hold."""
+"""The project's Markdown documents, and the contents of their code blocks."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ TITLE = re.compile(r'title="([^"]+)"')
 
 
 class Block(NamedTuple):
-    """A fenced block: its language, its title if it has one, and what it holds."""
+    """A fenced block: its language, its title (empty without one), and its text."""
 
     language: str
     title: str
@@ -24,7 +24,7 @@ class Block(NamedTuple):
 
 
 def name(document: Path) -> str:
-    """A document's path in the repository."""
+    """A document's path relative to the repository."""
     return document.relative_to(REPOSITORY).as_posix()
 
 
@@ -35,7 +35,7 @@ def blocks(document: Path) -> list[Block]:
 
 
 def commands(document: Path, program: str) -> Iterator[list[str]]:
-    """Arguments of every call of a program that a document shows; calls with blanks to fill are left out."""
+    """The arguments of every call of a program that a document shows, except calls with placeholders."""
     text = document.read_text(encoding="utf-8")
     lines = [line.removeprefix("$ ") for block in blocks(document) for line in block.text.splitlines()]
     inline = [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", FENCE.sub("", text))]

@@ -1,4 +1,4 @@
-"""Claims about the worked examples of the pages: they run, on a copy of the package, as they stand there."""
+"""Claims about the worked examples in the pages: they run exactly as written, on a copy of the package."""
 
 import os
 import shutil
@@ -163,7 +163,7 @@ for name in sys.argv[2:]:
 
 @pytest.fixture
 def run(tmp_path):
-    """A function that puts the files of a page into a copy of the package, and runs a script with it."""
+    """A function that adds a page's files to a copy of the package and runs a script on it."""
 
     def run(page, script, *arguments):
         shutil.copytree(REPOSITORY / "src", tmp_path / "src")
@@ -171,7 +171,7 @@ def run(tmp_path):
         found = blocks(REPOSITORY / "docs" / "extend" / f"{page}.md")
         files = [block for block in found if block.title]
         for block in files:
-            # A metric is written below the others of its file; everything else is a file of its own.
+            # A metric is appended to the file of the others; everything else is a new file.
             assert (tmp_path / block.title).exists() == (page == "metric")
             with open(tmp_path / block.title, "a", encoding="utf-8") as file:
                 file.write(f"\n\n{block.text}" if page == "metric" else block.text)
@@ -200,13 +200,13 @@ def test_the_dataset_of_its_page_is_prepared_and_trained(run):
 
 
 def test_the_encoder_family_of_its_page_computes_what_the_model_does_and_takes_methods(run):
-    # Of two layers a prefix of keys and values, and two adapters of four parameters each.
+    # In each of two layers: a prefix of keys and one of values, and two adapters of four parameters each.
     assert run("encoder", ENCODER).split()[-1] == str(2 * 2 + 2 * 2 * 4)
 
 
 def test_the_table_and_the_plot_of_their_page_are_rendered(run):
     shown = run("table", TABLES, REPOSITORY / "results" / "costs.csv")
-    # As in the committed table of costs; the quickest is `frozen`.
+    # As in the committed table of costs, where `frozen` is the quickest.
     assert "334.9 ± 5.6" in shown and "0.8 ± 0.2" in shown
     assert "| frozen" in shown and "**1**" in shown
 

@@ -1,4 +1,4 @@
-"""Claims about the documentation: it builds, and what it tells people to type and to write is right."""
+"""Claims about the documentation: it builds, and the commands and settings that it shows are valid."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def test_the_reference_has_every_module_of_the_package(site):
 
 
 def parse(arguments):
-    """Let typer read a command line as it would, and go no further."""
+    """Parse a command line with typer, without running it."""
     command, line = get_command(app), arguments
     context = command.make_context("crossmodal-peft", list(line))
     while hasattr(command, "commands"):
@@ -86,7 +86,7 @@ def parse(arguments):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_every_command_line_of_the_pages_can_be_typed(document):
     for arguments in commands(document, "crossmodal-peft"):
-        if len(arguments) == 1:  # A mention by name.
+        if len(arguments) == 1:  # A command or option mentioned by name.
             assert arguments[0] in get_command(app).commands or arguments[0].startswith("--")
         else:
             parse(arguments)
@@ -111,7 +111,7 @@ PATH = re.compile(r"(?:workflow|src|tests|results|benchmarks|containers|profiles
 @pytest.mark.parametrize("document", PAGES, ids=name)
 def test_every_file_of_the_repository_that_is_named_exists(document):
     text = re.sub(r"\.\./(?=\.\./)|\]\([^)]*\)", "", document.read_text(encoding="utf-8"))
-    written = ("results/live", "results/report.html")  # by commands
+    written = ("results/live", "results/report.html")  # by commands, so not in the repository
     for path in re.findall(rf"`({PATH.pattern})`", text):
         assert path.startswith(written) or list(REPOSITORY.glob(path)), path
     for path in re.findall(r"workflow/(?:config|profiles)/[\w./-]*\w", text):
@@ -119,7 +119,7 @@ def test_every_file_of_the_repository_that_is_named_exists(document):
 
 
 def laid_over(base, changes):
-    """As snakemake lays an overlay on params.yaml: blocks are joined, everything else is replaced."""
+    """Apply an overlay to params.yaml as snakemake does: blocks are merged, anything else is replaced."""
     if isinstance(base, dict) and isinstance(changes, dict):
         return {**base, **{key: laid_over(base.get(key), value) for key, value in changes.items()}}
     return deepcopy(changes)

@@ -1,4 +1,4 @@
-"""Claims about the documents at the root: short, true to results/, and every link leads somewhere."""
+"""Claims about the documents at the root: they are short, match results/, and have no broken links."""
 
 import re
 import sys
@@ -45,7 +45,7 @@ def test_an_included_table_is_the_block_of_its_title(tmp_path, monkeypatch):
 def test_every_link_to_a_file_of_the_repository_leads_somewhere(document):
     text = re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     targets = {target for target, _ in LINK.findall(text) if "://" not in target}
-    # The pages of the reference are generated; `mkdocs build --strict` follows links to them.
+    # The reference pages are generated; `mkdocs build --strict` checks the links to them.
     missing = [t for t in targets if not (document.parent / t).exists() and "reference/" not in t]
     assert not missing
 

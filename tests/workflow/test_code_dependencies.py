@@ -1,4 +1,4 @@
-"""Claims about the code that a job depends on, on small packages written for them."""
+"""Claims about the code that a job depends on, tested on small packages made for the purpose."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ STAGE = f"{PACKAGE}.stages.train"
 
 
 def package(folder: Path, **files: str) -> Package:
-    """A package of these files; `a__b` is a/b.py, and folders get an empty `__init__.py`."""
+    """A package of these files; `a__b` is a/b.py, and every folder gets an empty `__init__.py`."""
     for name, text in {"stages__train": "", **files}.items():
         path = folder / f"{name.replace('__', '/')}.py"
         for parent in [path.parent, *path.parent.relative_to(folder).parents]:
@@ -21,7 +21,7 @@ def package(folder: Path, **files: str) -> Package:
 
 
 def reached(package: Package, *variants: str) -> set[str]:
-    """What the stage `train` reaches, without packages and itself."""
+    """The modules that the stage `train` reaches, except itself and packages."""
     modules = {
         name for name in closure(package, "train", *variants) if package.paths[name.split(":")[0]].stem
     }

@@ -1,4 +1,4 @@
-"""Claims about settings: which changes of values, and of the schema itself, snakemake must see."""
+"""Claims about settings: which changes of values, or of the schema, snakemake must notice."""
 
 import json
 
@@ -18,7 +18,7 @@ CELL = ("stamps-image", "lora", 0)
 
 @pytest.fixture(autouse=True)
 def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings that tests declare here are shared ones; of those nothing is remembered but `first`."""
+    """Treat settings declared in this file as shared, with only the first defaults given here."""
     monkeypatch.setattr(compared_settings, "SHARED", (*compared_settings.SHARED, __name__))
     memory = first_defaults() | {"Later.epochs": 3, "Later.parts": {}, "Parts.of": 1}
     monkeypatch.setattr(compared_settings, "first_defaults", lambda: memory)

@@ -1,4 +1,4 @@
-"""Claims about versions: real git, DVC and snakemake on a small project and clones of it."""
+"""Claims about versions, with real git, DVC and snakemake on a small project and its clones."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def test_a_clone_with_data_has_nothing_to_do(project):
     assert planned(folder) == {}
     assert is_clean(folder)
     assert weights(folder) == weights(project)
-    # What a smoke run leaves is not versioned.
+    # Files of a smoke run are not versioned.
     name = urlsafe_b64encode(b"build/smoke/results/quality.csv").decode()
     (folder / ".snakemake/metadata" / name).write_text("{}")
     assert is_clean(folder)
@@ -60,7 +60,7 @@ def test_dvc_repro_trains_cells_side_by_side(project):
 
 @pytest.fixture(scope="module")
 def returned(changed: Path) -> Path:
-    """A clone at the second commit that went back to the first."""
+    """A clone of the second commit, taken back to the first."""
     folder = clone_with_data(changed, "returned")
     sh("git checkout --quiet HEAD~1 && dvc checkout --quiet", folder)
     return folder
@@ -76,7 +76,7 @@ def test_an_old_commit_comes_back_without_training(project, returned):
 
 @pytest.fixture(scope="module")
 def killed(returned: Path) -> tuple[Path, list[psutil.Process], str]:
-    """The edit again, with a kill of DVC, of snakemake and of both on the way; then one more `dvc repro`."""
+    """The same edit, with DVC, snakemake and then both killed on the way; then one more `dvc repro`."""
     set_rank(returned, 4)
     left, choose = [], random.Random()
     for names in (["dvc"], ["snakemake"], ["dvc", "snakemake"]):
@@ -85,7 +85,7 @@ def killed(returned: Path) -> tuple[Path, list[psutil.Process], str]:
 
 
 def kill_during_training(folder: Path, names: list[str], delay: float) -> list[psutil.Process]:
-    """Run `dvc repro`, kill the named ones `delay` seconds into a training; returns what outlived them."""
+    """Run `dvc repro`, kill the named processes `delay` seconds into training, and return what survived."""
     with open(folder.parent / "killed.log", "a") as log:
         dvc = psutil.Popen(
             ["dvc", "repro"],
@@ -157,7 +157,7 @@ def test_a_plain_snakemake_run_is_committed(changed):
 
 
 def flip_a_byte(path: Path) -> None:
-    """Change a file in its middle; its size and time stay as they were, and who may write it."""
+    """Change a byte in the middle of a file, but not its size, time or permissions."""
     times, mode = (path.stat().st_atime_ns, path.stat().st_mtime_ns), path.stat().st_mode
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -183,7 +183,7 @@ def refusal(command: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def own_cache(project: Path) -> Path:
-    """A clone with a cache of its own."""
+    """A clone with its own cache."""
     folder = clone(project, "own-cache")
     sh("dvc pull --quiet", folder)
     return folder
@@ -195,7 +195,7 @@ def test_a_checkpoint_changed_by_hand_is_named_and_comes_back(project, own_cache
     (own_cache / WEIGHTS).touch()
     assert re.search(r"modified: +checkpoints", sh("dvc status", own_cache))
     assert f"modified: {WEIGHTS}" in sh("dvc data status --granular", own_cache)
-    # Nothing certifies it: the evaluation that its change calls for refuses the weights.
+    # The change calls for an evaluation, which refuses these weights.
     assert f"{WEIGHTS}: does not match" in refusal("dvc repro", own_cache)
     sh(f"rm -f {WEIGHTS} && dvc checkout --force && git checkout --quiet results", own_cache)
     assert weights(own_cache) == weights(project)
@@ -223,7 +223,7 @@ def test_metrics_and_plots_compare_commits(changed):
     bitfit, lora = (metrics[f"results/metrics/stamps-image/{method}.json"] for method in ("bitfit", "lora"))
     assert {"R@1", "R@5", "R@10", "trainable", "seconds"} <= lora.keys()
     assert not any(metric["diff"] for metric in bitfit.values())
-    # Rank 8 and rank 4.
+    # From rank 8 to rank 4.
     assert lora["trainable"]["old"] - PROJECTIONS == 2 * (lora["trainable"]["new"] - PROJECTIONS)
     page = sh("dvc plots diff HEAD~1 HEAD --out page", changed).strip().splitlines()[-1]
     text = Path(page.removeprefix("file://")).read_text()
@@ -236,7 +236,7 @@ def test_metrics_and_plots_compare_commits(changed):
 def test_experiments_run_at_once_and_from_a_queue(changed):
     folder = clone_with_data(changed, "experiments")
     sh("dvc exp run --name wide --set-param methods.lora.options.r=16", folder)
-    # A queued experiment starts from the working state, which is that of the first one.
+    # A queued experiment starts from the workspace, which is in the state of the first one.
     sh("dvc exp run --queue --name to-15 --set-param 'evaluate.ks=[1,5,10,15]'", folder)
     sh("dvc exp run --run-all", folder)
     table = pd.read_csv(StringIO(sh("dvc exp show --csv", folder)))
@@ -250,7 +250,7 @@ def test_experiments_run_at_once_and_from_a_queue(changed):
 
 @pytest.mark.parametrize("name", ["lora", "prefix"])
 def test_every_setting_of_a_method_can_be_set_alone(name, tmp_path):
-    """An alias in params.yaml would make DVC change it for all methods, or for none."""
+    """With an alias in params.yaml, DVC would change the setting for all methods, or for none."""
     settings = tmp_path / "params.yaml"
     settings.write_text((REPOSITORY / "params.yaml").read_text())
     expected = yaml.safe_load(settings.read_text())

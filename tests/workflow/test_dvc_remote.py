@@ -1,4 +1,4 @@
-"""Claims about shared storage: S3's protocol, spoken by a server on this machine."""
+"""Claims about shared storage: the S3 protocol, served on this machine."""
 
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAU
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Commands that point a project to a bucket of a server."""
+    """Commands that point a project to a bucket on a local server."""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

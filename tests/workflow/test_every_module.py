@@ -1,4 +1,4 @@
-"""Claims about every module of the package: an edit runs again the jobs that it can reach, and no others."""
+"""Claims about every module of the package: an edit reruns the jobs that it can affect, and no others."""
 
 import subprocess
 import sys
@@ -18,12 +18,12 @@ PARTS = [name for name, arguments in jobs().items() if any(":" in argument for a
 
 @pytest.fixture(scope="module")
 def graph() -> grimp.ImportGraph:
-    """The imports of the package, as another library reads them."""
+    """The imports of the package, as read by another library."""
     return grimp.build_graph(PACKAGE, cache_dir=None)
 
 
 def imported(graph: grimp.ImportGraph, job: str) -> set[str]:
-    """The modules that a kind of job imports according to the graph, with the packages that they are in."""
+    """The modules that a kind of job imports according to the graph, and the packages that contain them."""
     stage, *variants = [argument.partition(":")[0] for argument in jobs()[job]]
     folders = {kind: folder.replace("/", ".") for kind, folder in plugins.FOLDERS.items()}
     named = [variant.split("/") for variant in variants]
@@ -46,7 +46,7 @@ def test_an_edit_of_any_module_runs_again_the_jobs_that_import_it(graph):
     for name in package.paths:
         found = changed(package, name, before)
         wanted = {job for job, modules in expected.items() if name in modules}
-        # Of a module of which a job needs a part, another part may import more.
+        # If a job needs only part of a module, the rest of the module may import more.
         assert found <= wanted, name
         assert wanted - found <= set(PARTS), name
 
@@ -97,7 +97,7 @@ traced(record_cell, cell.name, [1, 5, 10], layout)
 
 
 def run_by_stages(folder: Path, method: str) -> Iterator[tuple[str, set[str]]]:
-    """The modules of which something ran while a tiny cell was trained and evaluated, by stage."""
+    """The modules in which something ran while a tiny cell was trained and evaluated, by stage."""
     script = TRACED.format(tests=str(REPOSITORY / "tests"), folder=str(folder), method=method)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

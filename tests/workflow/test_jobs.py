@@ -1,4 +1,4 @@
-"""Claims about how a job's command runs: what it says is logged, and signals and exit codes are its own."""
+"""Claims about how a job's command runs: its output is logged, and it gets signals and sets the exit code."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from conftest import REPOSITORY
 
 from workflow.planning.jobs import SHELL, growing
 
-# Says that it works; asked to stop, it takes a while to write its state, like a training.
+# Says that it is at work; asked to stop, it takes a while to write its state, as training does.
 TRAINING = """
 import signal, sys, time
 def stop(number, frame):
@@ -28,7 +28,7 @@ while True:
 
 
 def started(command: list[str], log: Path) -> subprocess.Popen:
-    """A job in a group of processes of its own, as a terminal or a cluster starts it."""
+    """A job in its own process group, as a terminal or a cluster starts it."""
     line = f'{SHELL.format()}logged {log} "$@"'
     return subprocess.Popen(
         ["bash", "-c", line, "job", *command], stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -70,7 +70,7 @@ def test_a_killed_job_leaves_nobody_at_work(tmp_path):
 
 
 def alive_in(group: int) -> bool:
-    """Whether any process of a group is left."""
+    """Whether any process of a group is still alive."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

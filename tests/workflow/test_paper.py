@@ -1,4 +1,4 @@
-"""Claims about the paper-scale overlay, of which nothing can run here: it is checked, pinned and planned."""
+"""Claims about the paper-scale overlay, which cannot run here: it is valid, pinned and can be planned."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Claims about the report: one page with everything, that opens without a network."""
+"""Claims about the report: one page that has everything and opens without a network."""
 
 from pathlib import Path
 

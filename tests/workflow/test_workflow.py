@@ -1,4 +1,4 @@
-"""Claims about the whole workflow: the smoke overlay, real encoders and data, a folder of its own."""
+"""Claims about the whole workflow: the smoke overlay with real encoders and data, in its own folder."""
 
 import json
 import os
@@ -33,7 +33,7 @@ CELLS = 10
 
 
 def planned(folder: Path) -> dict[str, int]:
-    """Jobs that a dry run would start, by rule."""
+    """The number of jobs that a dry run plans, by rule."""
     output = snakemake(folder, "-n")
     return {
         rule: int(n) for rule, n in re.findall(r"^([\w-]+) +(\d+)$", output, re.MULTILINE) if rule != "total"
@@ -124,7 +124,7 @@ def test_how_a_training_is_watched_reruns_nothing(smoke):
 TABLES = {"all", "plot", "summary", "table"}
 CELLS_AND_TABLES = {"aggregate", "compare_methods", "evaluate", "overview", *TABLES}
 TRAINED = "    epochs: PositiveInt\n"
-# Module, what is edited, the rules that run again, and of how many cells.
+# The module, the text before and after the edit, the rules that rerun, and for how many cells.
 EDITS = [
     ("models/learned_prefix", "std=0.02", "std=2.0", {"train", "count_at_paper_scale", *CELLS_AND_TABLES}, 2),
     ("training/step", "optimizer.step()", "optimizer.step(None)", {"train", *CELLS_AND_TABLES}, CELLS),
@@ -137,7 +137,7 @@ EDITS = [
         "compile: bool = Field(True",
         set(),
         0,
-    ),  # It is given.
+    ),  # params.yaml gives a value.
     ("records", '"status": "complete"', '"more": 1, "status": "complete"', CELLS_AND_TABLES, CELLS),
     ("retrieval/metrics", "import numpy as np", "import numpy as np\n\nMORE = 1", CELLS_AND_TABLES, CELLS),
     ("retrieval/statistics", "1 + confidence", "2 + confidence", {"compare_methods", *TABLES}, 0),
@@ -169,7 +169,7 @@ exec "$@"
 
 
 def test_a_job_runs_in_the_container_where_snakemake_is_asked_for_it(smoke, tmp_path):
-    """As far as snakemake goes: the command that would start a container here starts the job as it is."""
+    """Snakemake's part of it: here, the command that would start a container runs the job directly."""
     (tmp_path / "apptainer").write_text(APPTAINER)
     (tmp_path / "apptainer").chmod(0o755)
     page = smoke / "build/smoke/results/pages/settings.html"
@@ -214,7 +214,7 @@ def test_a_checkpoint_embeds_as_the_training_did(smoke):
 
 
 def test_a_copied_checkpoint_is_evaluated_as_its_record_says(smoke, tmp_path):
-    """By its folder, without the embeddings that training left, and on a split that has none."""
+    """Given by its folder, without the embeddings saved by training, and on a split that has none."""
     cell = "stamps-speech/lora/0"
     copy = shutil.copytree(smoke / "build/smoke/checkpoints" / cell, tmp_path / "copy")
     (copy / "embeddings.safetensors").unlink()

@@ -1,1 +1,1 @@
-"""What the rules need to plan jobs. Loads no torch, so that `snakemake -n` is quick."""
+"""What the rules need for planning jobs. Loads no torch, so that `snakemake -n` is quick."""

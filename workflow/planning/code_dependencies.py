@@ -1,10 +1,10 @@
-"""Which source files can reach a job's result, and a hash of them: computed from imports, listed nowhere.
+"""Which source files can affect a job's result, and a hash of them: computed from imports, not listed.
 
 Snakemake does not see what a shell command imports. A job's code is the import closure of its stage and of
-the variants that it loads by name (this method, these encoder families), with imports inside functions and
-the `__init__` of packages. A stage that loads a kind of variants of which its rule names none is refused, so
-nothing can be forgotten. What cannot change a number is on the one list below: forgetting to list it costs a
-training.
+the variants that it loads by name (this method, these encoder families), including imports inside functions
+and the `__init__` of packages. If a stage loads a kind of variant and its rule names none of that kind, it is
+refused, so nothing can be forgotten. The one list below is of what cannot change a number: forgetting to list
+something there only costs a training run.
 """
 
 import ast
@@ -19,7 +19,7 @@ from crossmodal_peft.config import plugins
 PACKAGE = "crossmodal_peft"
 ROOT = Path(__file__).parents[2] / "src" / PACKAGE
 
-# Modules, and packages with all that is in them, that are left out and not followed; each with the reason.
+# Modules, and packages with everything in them, that are left out and not followed, each with the reason.
 EXCLUDED = {
     "cli": "passes the arguments of a job to its stage, and turns failures into messages and exit codes",
     "config.settings": "which keys there are and what they may be; the values themselves are compared",
@@ -34,13 +34,13 @@ EXCLUDED = {
     "training.progress": "shows a training while it runs",
     "training.signals": "notices the request to stop",
 }
-# Fields of these modules' classes are left out too: their values are compared, as `compared_settings` says.
+# The fields of classes in these modules are left out too: `compared_settings` compares their values.
 FIELDS_ARE_COMPARED = {"config.schema"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a file, or a part of it, imports (names that may be modules), loads by name, and a hash of it."""
+    """What a file, or part of one, imports (names that may be modules) and loads by name, and its hash."""
 
     imports: frozenset[str]
     kinds: frozenset[str]  # of variants, such as `methods`
@@ -48,11 +48,11 @@ class Source:
 
 
 class Package:
-    """The files of the package under a folder, each read once."""
+    """The package's files under a folder, each read once."""
 
     def __init__(self, root: Path):
         self.root = root
-        self.paths: dict[str, Path] = {}  # By the dotted names of modules, the package's first.
+        self.paths: dict[str, Path] = {}  # By dotted module name, which starts with the package.
         self.texts: dict[str, str] = {}
         for path in root.rglob("*.py"):
             parts = (PACKAGE, *path.relative_to(root).with_suffix("").parts)
@@ -67,34 +67,34 @@ class Package:
         return self.texts[name]
 
     def source(self, name: str, function: str = "") -> Source:
-        """A module, or what one function of it needs."""
+        """A module, or the part of it that one function needs."""
         return source(self.text(name), name, self.paths[name].stem == "__init__", function)
 
 
 @cache
 def here() -> Package:
-    """The package of this repository, which jobs run."""
+    """The package in this repository, which jobs run."""
     return Package(ROOT)
 
 
 @cache
 def code(stage: str, *variants: str) -> str:
-    """A hash of the sources that `closure` finds in this repository, without comments and formatting."""
+    """A hash of the sources that `closure` finds in this repository, ignoring comments and formatting."""
     return digest(closure(here(), stage, *variants))
 
 
 def digest(sources: dict[str, Source]) -> str:
-    """A hash over sources by name."""
+    """A hash of sources and their names."""
     whole = "\n".join(f"{name} {found.syntax}" for name, found in sorted(sources.items()))
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
 def closure(package: Package, stage: str, *variants: str) -> dict[str, Source]:
-    """The sources that can reach the result of `stages/<stage>.py` with these variants, by module.
+    """The sources that can affect the result of `stages/<stage>.py` with these variants, by module.
 
-    A variant is `kind/name`, such as `methods/prefix`. With `:function` behind a stage or a variant, the
-    closure starts at this function instead of the whole file. Raises ValueError if a module is not there, or
-    if something loads a kind of variants by name of which none is given.
+    A variant is `kind/name`, such as `methods/prefix`. With `:function` after a stage or a variant, the
+    closure starts at this function instead of the whole file. Raises ValueError if a module does not exist,
+    or if something loads a kind of variant by name and none of that kind is given.
     """
     found: dict[str, Source] = {}
     waiting = [f"{PACKAGE}.stages.{stage}", *map(module_of, variants)]
@@ -118,20 +118,20 @@ def closure(package: Package, stage: str, *variants: str) -> dict[str, Source]:
 
 
 def module_of(variant: str) -> str:
-    """The module of `kind/name`, and the function behind it."""
+    """The module of the variant `kind/name`, with its `:function` if there is one."""
     kind, _, name = variant.partition("/")
     return f"{PACKAGE}.{plugins.FOLDERS[kind].replace('/', '.')}.{name}"
 
 
 def is_excluded(name: str) -> bool:
-    """Whether a module is on the list, or in a package that is."""
+    """Whether a module, or a package that contains it, is on the list."""
     inner = name.removeprefix(PACKAGE).lstrip(".")
     return any(inner == left_out or inner.startswith(f"{left_out}.") for left_out in EXCLUDED)
 
 
 @cache
 def source(text: str, name: str, is_package: bool, function: str = "") -> Source:
-    """Read a module's text; of a `function`, the statements of the module that it needs."""
+    """The source of a module's text; with `function`, only of the statements that the function needs."""
     tree = ast.parse(text)
     if function:
         tree.body = needed(tree.body, function)
@@ -152,7 +152,7 @@ def source(text: str, name: str, is_package: bool, function: str = "") -> Source
 
 
 def imported(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[str]:
-    """Names of what an import statement of a module in `package` imports; some may be modules."""
+    """The names that an import statement in a module of `package` imports; some may be modules."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     else:
@@ -163,7 +163,7 @@ def imported(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[str]:
 
 
 def loaded(call: ast.Call) -> Iterator[str]:
-    """The kind of variants that a call of `plugins.module` loads by name; `?` if it is computed."""
+    """The kind of variant that a call of `plugins.module` loads by name; `?` if it is not a constant."""
     function = call.func
     owner = function.value if isinstance(function, ast.Attribute) and function.attr == "module" else None
     if isinstance(owner, ast.Name) and owner.id == "plugins":
@@ -172,9 +172,10 @@ def loaded(call: ast.Call) -> Iterator[str]:
 
 
 def needed(body: list[ast.stmt], function: str) -> list[ast.stmt]:
-    """The statements of a module that a function of it needs, itself included.
+    """The statements of a module that one of its functions needs, including the function itself.
 
-    Definitions, assignments and imports are needed by their names; everything else runs on import, and stays.
+    Definitions, assignments and imports are kept if their names are used; everything else runs on import and
+    is always kept.
     """
     definitions = [(statement, defined(statement)) for statement in body]
     kept = {id(statement) for statement, own in definitions if not own}
@@ -189,7 +190,7 @@ def needed(body: list[ast.stmt], function: str) -> list[ast.stmt]:
 
 
 def defined(statement: ast.stmt) -> set[str]:
-    """The names that a statement of a module defines, if it does nothing else."""
+    """The names that a module-level statement defines, if it does nothing else."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom):
@@ -207,7 +208,7 @@ def used(statement: ast.stmt) -> set[str]:
 
 
 def is_docstring(statement: ast.stmt) -> bool:
-    """Whether a statement is a text alone, which does nothing."""
+    """Whether a statement is just a string, which does nothing."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

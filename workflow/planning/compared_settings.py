@@ -1,11 +1,11 @@
-"""The settings of a job in the form that snakemake compares: without what has the value of its first default.
+"""A job's settings in the form that snakemake compares: without those that have their first default.
 
-A new setting with a default must run nothing again: results without it were made with the behaviour that its
-default names. A default that is changed later must run again what it changes. From the code of today alone
-the two look the same, so `first_defaults.json` remembers with which default a setting of `config/` came. It
-is never changed, only added to: `python -m workflow.planning.compared_settings` adds what is missing, and a
-test asks for it. Variants' own settings are compared with their defaults, for their files are in the job's
-code anyway.
+Adding a setting with a default must not rerun anything, since earlier results were made with the behaviour
+that the default stands for. Changing a default later must rerun what it affects. In today's code alone the
+two look the same, so `first_defaults.json` records the default with which each setting of `config/` was
+introduced. Entries are only added, never changed: `python -m workflow.planning.compared_settings` adds what
+is missing, and a test asks for it. Variants' own settings are compared including defaults, since their files
+are part of the job's code anyway.
 """
 
 import json
@@ -23,12 +23,12 @@ SHARED = ("crossmodal_peft.config.schema", "crossmodal_peft.config.settings")
 
 
 def compared(settings: Any) -> str:
-    """Settings as JSON in one form, without first defaults."""
+    """Settings as canonical JSON, without first defaults."""
     return json.dumps(plain(settings, first_defaults()), sort_keys=True)
 
 
 def plain(value: Any, first: Mapping[str, Any]) -> Any:
-    """Settings as plain dictionaries and lists, without what has the value of its default in `first`."""
+    """Settings as plain dictionaries and lists, without those that equal their default in `first`."""
     if isinstance(value, BaseModel):
         found = {name: plain(getattr(value, name), first) for name in type(value).model_fields}
         return {name: v for name, v in found.items() if not has_first_default(type(value), name, v, first)}
@@ -38,7 +38,7 @@ def plain(value: Any, first: Mapping[str, Any]) -> Any:
 
 
 def has_first_default(model: type[BaseModel], name: str, value: Any, first: Mapping[str, Any]) -> bool:
-    """Whether a plain value is that of the default with which a shared setting came."""
+    """Whether a plain value equals the default with which a shared setting was introduced."""
     field, key = model.model_fields[name], key_of(model, name)
     if key is None or field.is_required():
         return False
@@ -46,31 +46,31 @@ def has_first_default(model: type[BaseModel], name: str, value: Any, first: Mapp
 
 
 def default(field: FieldInfo, first: Mapping[str, Any]) -> Any:
-    """The default of today, plain."""
+    """Today's default, as a plain value."""
     return plain(field.get_default(call_default_factory=True), first)
 
 
 def key_of(model: type[BaseModel], name: str) -> str | None:
-    """`Class.setting` of the class that declares a setting; None if that is a variant's."""
+    """`Class.setting`, with the class that declares the setting; None if that class is a variant's."""
     owner = next(c for c in model.__mro__ if name in get_annotations(c))
     return f"{owner.__name__}.{name}" if owner.__module__ in SHARED else None
 
 
 @cache
 def first_defaults() -> dict[str, Any]:
-    """The defaults with which the shared settings came, by `Class.setting`."""
+    """The defaults with which the shared settings were introduced, by `Class.setting`."""
     found: dict[str, Any] = json.loads(MEMORY.read_text(encoding="utf-8"))
     return found
 
 
 def defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """The defaults of today of the shared settings that a model declares, by `Class.setting`."""
+    """Today's defaults of the shared settings that a model declares, by `Class.setting`."""
     fields = {key_of(model, name): field for name, field in model.model_fields.items()}
     return {key: default(field, {}) for key, field in fields.items() if key and not field.is_required()}
 
 
 def todays_defaults() -> dict[str, Any]:
-    """The defaults of today of all shared settings."""
+    """Today's defaults of all shared settings."""
     from crossmodal_peft.config import schema, settings
 
     classes = [c for module in (schema, settings) for c in vars(module).values() if isinstance(c, type)]

@@ -1,4 +1,4 @@
-"""What the rules ask of the settings: cells, their files, and what makes a job run again. Loads no torch."""
+"""What the rules need from the settings: cells, their files, and what makes a job rerun. Loads no torch."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from crossmodal_peft.data import hub
 from workflow.planning.code_dependencies import code
 from workflow.planning.compared_settings import compared
 
-# What DVC keeps of a cell and git does not.
+# The files of a cell that DVC keeps and git does not.
 LARGE = ("weights.safetensors", "embeddings.safetensors", "cell.json", "queries.parquet")
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The settings of a run and where its files stand; `w` are the wildcards of a job."""
+    """The settings of a run and the paths of its files; `w` are the wildcards of a job."""
 
     settings: Settings
     layout: Layout
@@ -35,7 +35,7 @@ class Plan:
 
     @property
     def swept(self) -> list[str]:
-        """Names of the cells of the search for learning rates."""
+        """Names of the cells of the learning-rate search."""
         sweep = self.settings.sweep
         return [
             f"{dataset}/{method}@{rate:g}/{sweep.seed}"
@@ -55,22 +55,22 @@ class Plan:
         return self.cell(f"{w.dataset}/{w.method}/{w.seed}")
 
     def encoders(self, dataset: str) -> dict[str, Any]:
-        """The encoders of a dataset: modality → settings."""
+        """The settings of a dataset's encoders, by modality."""
         return {
             m: self.settings.encoders[name] for m, name in self.settings.datasets[dataset].encoders.items()
         }
 
     def tuning(self, method: str) -> Any:
-        """The settings of a method, which may be named with another learning rate behind it."""
+        """The settings of a method, whose name may be followed by `@` and another learning rate."""
         return self.settings.methods[method.partition("@")[0]]
 
     def of_source(self, name: str) -> Any:
-        """The settings of a dataset that is made from a source."""
+        """The settings of the first dataset that is made from a source."""
         return next(data for data in self.settings.datasets.values() if data.source == name)
 
     @property
     def plots(self) -> list[str]:
-        """Names of the plots. Without methods at a budget there are no lines to draw against it."""
+        """Names of the plots; without methods at a budget, there is no plot against the budget."""
         budgets = any(self.settings.methods[method].budget for method in self.settings.matrix.methods)
         return [name for name in plugins.names("plots") if budgets or name != "recall_against_budget"]
 
@@ -80,16 +80,16 @@ class Plan:
         return summary if page == "summary" else plugins.description("tables", page)
 
     def group(self, w: Any) -> str | None:
-        """Trainings of projections alone take seconds: a cluster runs many as one job, the others alone."""
+        """Training only projections takes seconds: a cluster runs many as one job, other cells singly."""
         return "frozen" if self.tuning(w.method).kind == "frozen" else None
 
     # Files
 
     def missing(self, w: Any) -> list[str]:
-        """Files behind the tables that are not there, in the folders that DVC keeps; of a cell the first.
+        """Files behind the tables that are missing from DVC's folders; of each checkpoint, only the first.
 
-        The tables need them, but git keeps the tables: a clone without data must not count as done. As a
-        function of wildcards it is called for `rule all` only, not in every job of a cluster.
+        The tables come with git, but a clone without the files behind them must not count as done. As a
+        function of wildcards, this is called only for `rule all`, not in every job of a cluster.
         """
         cells = {name.rpartition("/")[0]: self.cell(name) for name in self.cells}
         data = [path for cell in cells.values() for path in [*self.downloads(cell), *self.read_by(cell)]]
@@ -102,7 +102,7 @@ class Plan:
         return [f"{self.layout.dataset(data.source)}/{RECEIPT}" for data in cell.data.values()]
 
     def read_by(self, cell: Cell) -> list[str]:
-        """The files that a training reads: manifests, arrays and encoders."""
+        """The files that training a cell reads: manifests, arrays and encoders."""
         return [
             *map(str, self.layout.manifests(cell.dataset).values()),
             *[str(path) for paths in self.layout.arrays(cell).values() for path in paths.values()],
@@ -111,11 +111,11 @@ class Plan:
 
     @cache  # noqa: B019 - there is one plan in a process.
     def read_by_seeds(self, dataset: str, method: str) -> list[str]:
-        """The files that a method's trainings read, the same for every seed."""
+        """The files that training a method reads, which are the same for every seed."""
         return self.read_by(self.cell(f"{dataset}/{method}/{self.settings.matrix.seeds[0]}"))
 
     def own_files(self, encoder: str) -> list[Path]:
-        """The files of a user's folder that an encoder is copied from."""
+        """The files of the user's folder from which an encoder is copied; none for other sources."""
         source = self.settings.encoders[encoder].source
         return hub.files(Path(source.folder).expanduser()) if isinstance(source, Folder) else []
 
@@ -144,13 +144,13 @@ class Plan:
         return code("cache_activations", *self.families([self.encoders(w.dataset)[w.modality]]))
 
     def code_of_training(self, w: Any) -> str:
-        """The code of training, of the cell's method, its loss and its encoders."""
+        """The code of training, including the cell's method, loss and encoders."""
         encoders = [e for name in parts(w.dataset) for e in self.encoders(name).values()]
         loss = f"losses/{self.settings.train.loss.kind}"
         return code("train", f"methods/{self.tuning(w.method).kind}", loss, *self.families(encoders))
 
     def code_of_evaluation(self, w: Any) -> str:
-        """The code of an evaluation; the record has the size of the cell's method from its settings."""
+        """The code of an evaluation; it includes the method's settings, which give the size in the record."""
         return code("evaluate", f"methods/{self.tuning(w.method).kind}:Settings")
 
     def code_of_counts(self) -> str:
@@ -160,7 +160,7 @@ class Plan:
         return code("count_parameters", *methods, *self.families(encoders))
 
     def families(self, encoders: Iterable[Any]) -> list[str]:
-        """The variants of encoders that these are."""
+        """The families of these encoders, as variants."""
         return sorted({f"encoders/{encoder.family}" for encoder in encoders})
 
     # Settings
@@ -171,7 +171,7 @@ class Plan:
 
     @cache  # noqa: B019 - there is one plan in a process.
     def training(self, dataset: str, method: str) -> str:
-        """The settings that a method's trainings depend on, for comparison; the same for every seed."""
+        """The settings that training a method depends on, for comparison; the same for every seed."""
         cell, names = self.cell(f"{dataset}/{method}/0"), ("data", "encoders", "tuning", "train")
         return compared({name: getattr(cell, name) for name in names})
 
@@ -183,5 +183,5 @@ class Plan:
 
 
 def as_json(content: dict[str, Any]) -> str:
-    """All of some settings as JSON, defaults included."""
+    """Settings as JSON, including defaults."""
     return json.dumps(content, default=lambda model: model.model_dump(mode="json"))

@@ -45,7 +45,7 @@ rule download_encoder:
         " --settings {params.settings:q} --paths {params.paths:q}"
 
 
-# A rule for each dataset, because its outputs are the arrays of the modalities that this dataset has.
+# One rule per dataset, because the outputs are one array for each modality that the dataset has.
 for dataset, data in SETTINGS.datasets.items():
 
     rule:

@@ -1,4 +1,4 @@
-"""The search for learning rates: `snakemake sweep`. It reads validation only, on a seed of its own."""
+"""The learning-rate search: `snakemake sweep`. It looks only at validation, and uses a seed of its own."""
 
 
 rule sweep:

@@ -1,4 +1,4 @@
-"""`cell.json`, which has the hashes of the weights and embeddings next to it."""
+"""`cell.json`, which holds the hashes of the weights and embeddings next to it."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from crossmodal_peft.files import sha256
 CELL_FILE = "cell.json"
 WEIGHTS = "weights.safetensors"
 EMBEDDINGS = "embeddings.safetensors"
-EMBEDDED_SPLITS = ("validation", "test")  # Training leaves their embeddings.
+EMBEDDED_SPLITS = ("validation", "test")  # Training saves the embeddings of these.
 
 
 class CellFile(Strict):
@@ -28,9 +28,9 @@ class CellFile(Strict):
 
 
 def read_cell_file(folder: Path) -> CellFile:
-    """The description of the cell in a checkpoint folder.
+    """The contents of the `cell.json` in a checkpoint folder.
 
-    Raises ValueError that names the file if another version of this package wrote it, or it is damaged.
+    Raises ValueError naming the file if another version of this package wrote it or if it is damaged.
     """
     path = folder / CELL_FILE
     try:
@@ -47,7 +47,7 @@ def check_weights(folder: Path, file: CellFile) -> None:
 
 
 def check_embeddings(folder: Path, file: CellFile) -> None:
-    """Raise ValueError if the embeddings that training left are not those that `cell.json` describes."""
+    """Raise ValueError if the embeddings that training saved are not those that `cell.json` describes."""
     _check(folder / EMBEDDINGS, file.embeddings_sha256)
 
 
@@ -70,9 +70,9 @@ def check_bases(file: CellFile, encoders: dict[Modality, Path]) -> None:
 
 
 def read_cell(name: str, layout: Layout) -> tuple[CellFile, Path]:
-    """A cell's `cell.json` and weights file.
+    """The contents of a cell's `cell.json`, and the path of its weights.
 
-    Raises ValueError if there is none, or the weights are not those that it describes.
+    Raises ValueError if there is no `cell.json` or the weights are not those that it describes.
     """
     folder = layout.checkpoint(name)
     if not (folder / CELL_FILE).exists():

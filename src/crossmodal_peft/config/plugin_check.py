@@ -1,4 +1,4 @@
-"""What a file lacks to be a variant of its kind, as its Protocol in `contracts` says. Loads no torch."""
+"""What a file lacks to be a variant of its kind, according to its Protocol in `contracts`. Loads no torch."""
 
 import inspect
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from crossmodal_peft.config.contracts import CONTRACTS
 
 
 def faults(kind: str, module: ModuleType, name: str) -> list[str]:
-    """What is missing in the file `name`.py of a kind, or is not what it must be; a phrase for each name."""
+    """What is missing or wrong in the file `name`.py of a kind, as one phrase for each name."""
     contract = CONTRACTS[kind]
     found = [*_lacking(contract.required, module), *_ill_typed(contract.required, module)]
     found += [*_ill_typed(contract.optional, module)]
@@ -29,7 +29,7 @@ def _lacking(protocol: type, module: ModuleType) -> Iterator[str]:
 
 
 def _ill_typed(protocol: type, module: ModuleType) -> Iterator[str]:
-    """Phrases for what the module has and is not what the Protocol says."""
+    """Phrases for what the module has but not as the Protocol requires."""
     for name, adapter in attributes(protocol).items():
         if hasattr(module, name):
             try:
@@ -44,7 +44,7 @@ def _ill_typed(protocol: type, module: ModuleType) -> Iterator[str]:
 
 @cache
 def attributes(protocol: type) -> dict[str, TypeAdapter[Any]]:
-    """The attributes of a Protocol, by name, with what checks their values."""
+    """The attributes of a Protocol by name, each with an adapter that checks its value."""
     hints = get_type_hints(protocol, include_extras=True)
     return {name: TypeAdapter(hint) for name, hint in hints.items()}
 
@@ -65,7 +65,7 @@ def _takes(value: Any, promised: inspect.Signature) -> bool:
         return False
     names = [name for name, p in promised.parameters.items() if p.kind is not p.VAR_KEYWORD]
     own = inspect.signature(value)
-    # Which keywords a `**` stands for follows from the settings: here they are left open.
+    # The keywords behind a `**` depend on the settings, so they are left open here.
     bind = own.bind if len(names) == len(promised.parameters) else own.bind_partial
     try:
         bind(*names)
@@ -80,7 +80,7 @@ def _parameters(promised: inspect.Signature) -> str:
 
 
 def _rules(kind: str, module: Any, name: str) -> Iterator[str]:
-    """What a Protocol cannot say."""
+    """Rules that a Protocol cannot express."""
     if "Settings" in attributes(CONTRACTS[kind].required):
         yield from _kind_mistake(module.Settings, name)
     if kind == "datasets" and "image" in module.MODALITIES and not hasattr(module, "read_image"):

@@ -1,4 +1,4 @@
-"""A variant's name is its module's name: nothing to register, nothing to edit. Loads no torch by itself."""
+"""Finds variants by name: the name of their module, with nothing to register. Loads no torch by itself."""
 
 import ast
 import sys
@@ -18,7 +18,7 @@ from crossmodal_peft.config.plugin_check import faults
 from crossmodal_peft.config.schema import Strict
 
 PACKAGE = Path(__file__).parents[1]
-# Where the variants of a kind stand in the package.
+# The folder of each kind of variant in the package.
 FOLDERS = {
     "datasets": "data/datasets",
     "encoders": "models/encoders",
@@ -32,15 +32,15 @@ FOLDERS = {
 
 
 def names(kind: str) -> list[str]:
-    """Names of all variants of a kind: a key of `FOLDERS`."""
+    """Names of all variants of a kind, which is a key of `FOLDERS`."""
     return sorted(path.stem for path in (PACKAGE / FOLDERS[kind]).glob("*.py") if path.stem != "__init__")
 
 
 def module(kind: str, name: str) -> ModuleType:
-    """The module of one variant, which has what the Protocol of its kind in `contracts` says.
+    """The module of one variant, checked against the Protocol of its kind in `contracts`.
 
-    Raises ValueError that lists the valid names if there is none of this name; ValueError with a line for
-    each thing that its file lacks, or with the line of the file that cannot be imported.
+    Raises ValueError if there is no variant of this name, listing the valid names; if the file lacks
+    something, with a line for each thing; or if it cannot be imported, naming the line.
     """
     if name not in names(kind):
         raise ValueError(f"no {name!r} among {kind}; there are: {', '.join(names(kind))}")
@@ -54,7 +54,7 @@ def _loaded(kind: str, name: str) -> ModuleType:
 
 
 def open_file(kind: str, path: Path) -> ModuleType:
-    """The module of a variant whose file may stand anywhere. Raises ValueError as `module`."""
+    """The module of a variant whose file may be anywhere. Raises ValueError like `module`."""
     if path.resolve().parent == (PACKAGE / FOLDERS[kind]).resolve():
         return module(kind, path.stem)
     if not path.is_file():
@@ -62,7 +62,7 @@ def open_file(kind: str, path: Path) -> ModuleType:
 
     def load() -> ModuleType:
         spec: Any = spec_from_file_location(f"checked_{kind}.{path.stem}", path)
-        # Pydantic looks up what annotations name among the loaded modules.
+        # Pydantic looks up the names in annotations among the loaded modules.
         sys.modules[spec.name] = found = module_from_spec(spec)
         spec.loader.exec_module(found)
         return found
@@ -71,7 +71,7 @@ def open_file(kind: str, path: Path) -> ModuleType:
 
 
 def kind_of(path: Path) -> str:
-    """The kind of a variant's file, which its folder is named after. Raises ValueError if it is not."""
+    """The kind of a variant's file, from the name of its folder. Raises ValueError if that names no kind."""
     if path.resolve().parent.name not in FOLDERS:
         raise ValueError(f"{path}: its folder names no kind of plugin; give --kind: {', '.join(FOLDERS)}")
     return path.resolve().parent.name
@@ -95,9 +95,9 @@ def _checked(kind: str, path: Path, load: Callable[[], ModuleType]) -> ModuleTyp
 
 
 def settings_of(kind: str, name: str) -> type[Any]:
-    """The settings of one variant; of a file that is no variant, settings that no block fits.
+    """The settings of one variant; for a broken file, settings that refuse every block.
 
-    So a broken file stops the runs that name it, and no other.
+    So a broken file stops only the runs that name it.
     """
     try:
         settings: type[Any] = module(kind, name).Settings
@@ -119,9 +119,9 @@ def _refusing(name: str, reason: str) -> type[Any]:
 
 
 def description(kind: str, name: str) -> str:
-    """The docstring of one variant's module, which is not imported.
+    """The docstring of one variant's module, read without importing it.
 
-    Raises ValueError that names the line if the file is no Python.
+    Raises ValueError naming the line if the file is not valid Python.
     """
     path = PACKAGE / FOLDERS[kind] / f"{name}.py"
     try:

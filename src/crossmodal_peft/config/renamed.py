@@ -1,4 +1,4 @@
-"""Renamed keys of params.yaml: refused with the new name, instead of as unknown."""
+"""Renamed keys of params.yaml, which are refused with the new name instead of as unknown."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,9 +1,9 @@
-"""What variants promise beyond their names: for each kind a suite of checks that runs on any file.
+"""What variants promise beyond their names: for each kind, a suite of checks that runs on any file.
 
-A suite is a module named after its kind. It has `CHECKS`, functions whose docstring is the claim, and which
-raise ValueError or AssertionError with one line if it does not hold; and `cases(module, block)`, which gives
-what a variant is checked on: tiny random encoders, generated results, or the data that its block of
-params.yaml names. Where a suite has no `cases`, its checks take the module.
+A suite is a module named after its kind. Its `CHECKS` are functions whose docstring is the claim and which
+raise ValueError or AssertionError with one line if it does not hold. Its `cases(module, block)` yields what a
+variant is checked on: tiny random encoders, generated results, or the data named by its block of params.yaml.
+In a suite without `cases`, the checks take the module itself.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,13 +12,13 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-LONGEST = 400  # Characters of a failure that are shown.
+LONGEST = 400  # Longest failure shown, in characters.
 SUITES = ("methods", "encoders", "datasets", "losses", "metrics", "tables", "plots", "loggers")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A claim on a case, and why it does not hold; None: it does."""
+    """A claim about a case, and why it fails, or None if it holds."""
 
     claim: str
     case: str
@@ -28,7 +28,7 @@ class Outcome:
 def check(kind: str, module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[Outcome]:
     """Run all checks of a kind on one variant's module.
 
-    Raises ValueError if there is no suite for the kind, or the block does not fit the variant.
+    Raises ValueError if there is no suite for the kind or the block does not fit the variant.
     """
     if kind not in SUITES:
         raise ValueError(f"{kind}: there are no checks of this kind; there are: {', '.join(SUITES)}")
@@ -45,22 +45,22 @@ def claim_of(function: Callable[[Any], None]) -> str:
 
 
 def named(case: Any) -> str:
-    """A case for people."""
+    """A case's name, as shown to people."""
     return case.__name__.rpartition(".")[2] if isinstance(case, ModuleType) else str(case)
 
 
 def failure_of(function: Callable[[Any], None], case: Any) -> str | None:
-    """Why a check fails on a case, in one line; None: it does not."""
+    """Why a check fails on a case, in one line, or None if it passes."""
     try:
         function(case)
     except AssertionError as error:
         return in_one_line(str(error) or "does not hold")
-    except Exception as error:  # Whatever a stranger's file raises is the answer.
+    except Exception as error:  # The file is someone else's: whatever it raises is the failure.
         return in_one_line(f"{type(error).__name__}: {error}")
     return None
 
 
 def in_one_line(text: str) -> str:
-    """A message without line breaks, cut where it is too long to read."""
+    """A message on one line, shortened if it is too long to read."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"

@@ -1,4 +1,4 @@
-"""What every kind of dataset promises, on the data of a block of params.yaml."""
+"""What every kind of dataset promises, checked on the data of a block of params.yaml."""
 
 import inspect
 import json
@@ -18,14 +18,14 @@ from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.data.items import Item, Refused
 from crossmodal_peft.files import write_json
 
-READ = 20  # Items of which pictures and sounds are decoded.
+READ = 20  # Items whose pictures and sounds are decoded.
 SPLITS = ("train", "validation", "test")
 RATES = (16_000, 8_000)  # Hz
 
 
 @dataclass(frozen=True)
 class Case:
-    """A kind's module and the settings of one dataset; `layout` says where downloads stand."""
+    """A kind's module and the settings of one dataset; `layout` says where downloads are kept."""
 
     module: Any
     settings: DatasetSettings
@@ -36,17 +36,17 @@ class Case:
 
     @property
     def modalities(self) -> list[Modality]:
-        """Those of the dataset."""
+        """The modalities of the dataset."""
         return list(self.settings.encoders)
 
     @property
     def raw(self) -> Path:
-        """The folder of its downloads."""
+        """The folder of the dataset's downloads."""
         return self.layout.dataset(self.settings.source)
 
     @cached_property
     def receipt(self) -> Any:
-        """That of the download, which is made if there is none, as the workflow does."""
+        """The receipt of the download, which is made first if necessary, as in the workflow."""
         path = self.raw / RECEIPT
         if not path.exists():
             self.raw.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ class Case:
 
     @cached_property
     def root(self) -> Path:
-        """The folder under which the files of items stand."""
+        """The folder that holds the files of items."""
         assert self.receipt is not None
         unpacked = self.layout.unpacked(self.settings.source)
         root: Path = self.module.unpack(self.raw, unpacked, **self.settings.origin)
@@ -68,18 +68,18 @@ class Case:
 
     @cached_property
     def items(self) -> list[Item]:
-        """Those that are not refused."""
+        """The items that are not refused."""
         return [item for item in self.found if isinstance(item, Item)]
 
     def files(self, modality: Modality) -> list[Path]:
-        """The files of some items in one modality."""
+        """The files of the first READ items in one modality."""
         return [Path(file) for item in self.items[:READ] for file in item.of(modality)]
 
 
 def cases(
     module: ModuleType, block: dict[str, Any] | None = None, layout: Layout | None = None
 ) -> Iterator[Case]:
-    """The dataset of a block; without `encoders`, in all modalities of its kind.
+    """The dataset of a block; a block without `encoders` gets all modalities of its kind.
 
     Raises ValueError if the block does not fit the kind's settings.
     """
@@ -90,7 +90,7 @@ def cases(
 
 
 def modalities_are_known(case: Case) -> None:
-    """MODALITIES names at least two, each once, and has all of the dataset's."""
+    """MODALITIES names at least two modalities, each once, and includes all of the dataset's."""
     modalities = case.module.MODALITIES
     assert len(modalities) > 1 and len(set(modalities)) == len(modalities), f"MODALITIES is {modalities}"
     extra = set(case.modalities) - set(modalities)
@@ -98,7 +98,7 @@ def modalities_are_known(case: Case) -> None:
 
 
 def origin_fits_download_and_unpack(case: Case) -> None:
-    """`download` and `unpack` take what `origin` of the settings gives."""
+    """`download` and `unpack` accept what the settings give as `origin`."""
     for name, places in (("download", [case.raw]), ("unpack", [case.raw, case.raw])):
         signature = inspect.signature(getattr(case.module, name))
         try:
@@ -118,7 +118,7 @@ def the_receipt_names_its_source(case: Case) -> None:
 
 
 def something_is_found(case: Case) -> None:
-    """`items` yields items, or why one is refused."""
+    """`items` yields at least one item, and nothing but items and refusals."""
     others = {type(item).__name__ for item in case.found if not isinstance(item, Item | Refused)}
     assert not others, f"items yields {', '.join(sorted(others))}, neither Item nor Refused"
     assert case.items, f"no item is found under {case.root}; {len(case.found)} are refused"
@@ -134,7 +134,7 @@ def names_are_unique(case: Case) -> None:
 
 
 def refusals_have_reasons(case: Case) -> None:
-    """What is refused has a reason of one line."""
+    """Every refusal gives its reason in one line."""
     for item in case.found:
         if isinstance(item, Refused):
             assert item.reason.strip() and "\n" not in item.reason, (
@@ -143,7 +143,7 @@ def refusals_have_reasons(case: Case) -> None:
 
 
 def groups_stand_on_one_side(case: Case) -> None:
-    """Every item has a group, and a group stands on one side of the split."""
+    """Every item has a group, and all items of a group are on the same side of the split."""
     sides: dict[str, str | None] = {}
     for item in case.items:
         assert item.split is None or item.split in SPLITS, f"{item.name}: split is {item.split!r}"
@@ -153,7 +153,7 @@ def groups_stand_on_one_side(case: Case) -> None:
 
 
 def items_have_every_modality(case: Case) -> None:
-    """An item has a representation in every modality of the dataset; captions are text without blank ends."""
+    """Every item has something in each modality of the dataset; captions have no blanks at their ends."""
     for item in case.items:
         for modality in case.modalities:
             assert item.of(modality), f"{item.name}: has no {modality}; yield Refused with the reason"
@@ -172,7 +172,7 @@ def files_stand_under_the_root(case: Case) -> None:
 
 
 def the_order_is_repeatable(case: Case) -> None:
-    """A second reading finds the same items in the same order."""
+    """Reading a second time finds the same items in the same order."""
     again = list(case.module.items(case.root, case.settings))
     for first, second in zip(case.found, again):
         assert first == second, (
@@ -182,7 +182,7 @@ def the_order_is_repeatable(case: Case) -> None:
 
 
 def pictures_are_rgb(case: Case) -> None:
-    """`read_image` gives pictures in RGB, with at least one pixel, or refuses with ValueError or OSError."""
+    """`read_image` gives pictures in RGB, of at least one pixel, or raises ValueError or OSError."""
     if "image" not in case.modalities:
         return
     read = [picture for path in case.files("image") if (picture := readable(case.module.read_image, path))]
@@ -193,7 +193,7 @@ def pictures_are_rgb(case: Case) -> None:
 
 
 def sounds_are_waves_of_the_rate(case: Case) -> None:
-    """`read_audio`, or the reader of sound files, gives mono waves in float32 of the rate it is asked for."""
+    """`read_audio`, or else the reader of sound files, gives mono float32 waves at the requested rate."""
     if "audio" not in case.modalities:
         return
     read_audio, heard = getattr(case.module, "read_audio", read_waveform), 0
@@ -215,7 +215,7 @@ def sounds_are_waves_of_the_rate(case: Case) -> None:
 
 
 def readable(read: Any, path: Path, *arguments: int) -> Any:
-    """What a reader gives; None where it refuses as it must."""
+    """What a reader returns, or None if it refuses with one of the permitted exceptions."""
     try:
         return read(path, *arguments)
     except (ValueError, OSError):

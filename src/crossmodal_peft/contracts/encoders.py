@@ -1,4 +1,4 @@
-"""What every encoder family promises, above all that it computes what the model of transformers does."""
+"""What every encoder family promises, above all that it computes the same as the transformers model."""
 
 import copy
 import tempfile
@@ -23,14 +23,14 @@ from crossmodal_peft.models.attention import Kernel
 from crossmodal_peft.models.encoder import Encoder, load_of
 from crossmodal_peft.models.pooling import POOLINGS
 
-# What fits the windows of the tiny models.
+# Clip lengths that fit the windows of the tiny models.
 SECONDS = {"ast": 0.5, "whisper": 0.4, "clap": 1.0} | dict.fromkeys(["wav2vec2", "hubert", "wavlm"], 0.02)
-ARRAYS = {"text": "iu", "image": "uf", "audio": "f"}  # Kinds of NumPy's numbers.
+ARRAYS = {"text": "iu", "image": "uf", "audio": "f"}  # Kinds of NumPy dtype.
 
 
 @dataclass(frozen=True)
 class Case:
-    """A family's module, with a folder of weights, or a configuration of which a random model is made."""
+    """A family's module with a folder of weights, or with a configuration for a random model."""
 
     module: Any
     pooling: str
@@ -42,7 +42,7 @@ class Case:
 
     @property
     def model_type(self) -> str:
-        """As config.json names it."""
+        """The model type, as in config.json."""
         return str(self.architecture["model_type"])
 
     def encoder(self, kernel: Kernel = "eager") -> Encoder:
@@ -52,7 +52,7 @@ class Case:
         return tiny.random_encoder(self.module, self.pooling, self.architecture, kernel)
 
     def inputs(self) -> tuple[Tensor, Tensor | None]:
-        """Three rows of floats, or of token ids and their lengths."""
+        """Three rows of floats, or of token ids with their lengths."""
         if self.folder is None and self.model_type in tiny.ENCODERS:
             return tiny.inputs_of(self.model_type)
         array, lengths = self.prepared()
@@ -62,7 +62,7 @@ class Case:
         return inputs, None if lengths is None else torch.from_numpy(lengths)
 
     def prepared(self, chosen: slice = slice(None)) -> tuple[np.ndarray, np.ndarray | None]:
-        """What the preparer makes of three media, or of some of them."""
+        """The prepared arrays and lengths of three media, or of the chosen ones among them."""
         block = {"modality": self.module.MODALITY, "family": "any", "pooling": self.pooling}
         with tempfile.TemporaryDirectory() as empty:
             folder = self.folder or Path(empty)
@@ -94,9 +94,9 @@ class Case:
 
 
 def cases(module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[Case]:
-    """The family's tiny models; with an encoder's block the model of its `source.folder` or `architecture`.
+    """The family's tiny models, or the model of the `source.folder` or `architecture` of an encoder's block.
 
-    Raises ValueError if the family refuses its own name as a model type and there is no block.
+    Raises ValueError if there is no block and the family refuses its own name as a model type.
     """
     name, block = module.__name__.rpartition(".")[2], block or {}
     folder = (block.get("source") or {}).get("folder")
@@ -129,7 +129,7 @@ def roles_name_modules(case: Case) -> None:
 
 
 def all_layers_are_found(case: Case) -> None:
-    """There are as many layers as the model's configuration says."""
+    """The number of layers matches the model's configuration."""
     encoder = case.encoder()
     config = encoder.model.config
     expected = sum(config.depths) if hasattr(config, "depths") else config.num_hidden_layers
@@ -137,14 +137,14 @@ def all_layers_are_found(case: Case) -> None:
 
 
 def it_computes_what_the_model_does(case: Case) -> None:
-    """Embedding, layers and FINAL give, pooled, what transformers' own model gives for the same weights."""
+    """The pooled output of embedding, layers and FINAL equals that of the transformers model."""
     encoder, (inputs, lengths) = case.encoder(), case.inputs()
     mask = None if lengths is None else torch.arange(inputs.shape[1]) < lengths[:, None]
     with torch.no_grad():
         found = encoder(inputs, lengths, "input")
         output = run_plain(plain_model(case, encoder), inputs, mask)
         hidden = output.last_hidden_state
-        # Where a model normalises one token, or rearranges them, its own pooled vector says what it gives.
+        # If a model normalises only one token, or rearranges tokens, its own pooled vector is the reference.
         expected = [POOLINGS[case.pooling].pool(hidden, mask)] if hidden.ndim == 3 else []
     if getattr(output, "pooler_output", None) is not None:
         expected.append(output.pooler_output)
@@ -156,7 +156,7 @@ def it_computes_what_the_model_does(case: Case) -> None:
 
 
 def plain_model(case: Case, encoder: Encoder) -> Any:
-    """The model of transformers that the family's is or extends: the same weights, its own attention."""
+    """The transformers model that the family uses or extends, with the same weights and its own attention."""
     own = type(encoder.model)
     plain: Any = next(base for base in own.__mro__ if base.__module__.startswith("transformers."))
     config = copy.deepcopy(encoder.model.config)
@@ -167,7 +167,7 @@ def plain_model(case: Case, encoder: Encoder) -> Any:
 
 
 def run_plain(model: Any, inputs: Tensor, mask: Tensor | None) -> Any:
-    """What a model of transformers gives for token ids with their mask, or for features."""
+    """The output of a transformers model for token ids with their mask, or for features."""
     if mask is not None:
         return model(inputs.long(), attention_mask=mask.long())
     return model(inputs[:, None] if type(model).__name__.startswith("Clap") else inputs)
@@ -184,7 +184,7 @@ def neighbours_and_padding_change_nothing(case: Case) -> None:
 
 
 def both_kernels_agree(case: Case) -> None:
-    """Eager and fused attention, in training mode or not, give the same output: there is no dropout."""
+    """Eager and fused attention give the same output, in training mode too: there is no dropout."""
     inputs, lengths = case.inputs()
     with torch.no_grad():
         expected = case.encoder()(inputs, lengths, "input")
@@ -195,7 +195,7 @@ def both_kernels_agree(case: Case) -> None:
 
 
 def a_cut_changes_nothing(case: Case) -> None:
-    """Stopping at any layer and going on gives the same output as running through."""
+    """Stopping at any layer and continuing from there gives the same output as one pass."""
     encoder, (inputs, lengths) = case.encoder(), case.inputs()
     with torch.no_grad():
         whole = encoder(inputs, lengths, "input")
@@ -207,7 +207,7 @@ def a_cut_changes_nothing(case: Case) -> None:
 
 
 def prefixes_enter_every_layer(case: Case) -> None:
-    """A learned prefix in any layer changes the output: attention goes through the common interface."""
+    """A learned prefix in any layer changes the output: attention uses the common interface."""
     prefix, (inputs, lengths) = plugins.module("methods", "prefix"), case.inputs()
     plain = case.encoder()(inputs, lengths, "input")
     for index in range(case.encoder().depth):
@@ -222,7 +222,7 @@ def prefixes_enter_every_layer(case: Case) -> None:
 
 
 def arrays_are_what_they_must_be(case: Case) -> None:
-    """Arrays have a row for each medium and numbers of the right kind; texts have lengths, others may not."""
+    """Arrays have one row per medium and numbers of the right kind; for texts there are also lengths."""
     array, lengths = case.prepared()
     assert len(array) == 3, f"three media give {len(array)} rows"
     kinds = ARRAYS[case.module.MODALITY]
@@ -234,7 +234,7 @@ def arrays_are_what_they_must_be(case: Case) -> None:
 
 
 def preparing_depends_on_the_medium_alone(case: Case) -> None:
-    """The same medium is prepared to the same bits, twice, and alone as in a batch."""
+    """A medium is prepared to the same bits every time, alone or in a batch."""
     array, lengths = case.prepared()
     again, _ = case.prepared()
     assert np.array_equal(array, again), "a second time, the arrays are others"
@@ -247,7 +247,7 @@ def preparing_depends_on_the_medium_alone(case: Case) -> None:
 
 
 def prepared_arrays_are_embedded(case: Case) -> None:
-    """The model takes the prepared arrays: tokens (batch, tokens, width), finite when pooled."""
+    """The model embeds the prepared arrays as tokens (batch, tokens, width), which are finite when pooled."""
     array, lengths = case.prepared()
     encoder, inputs = case.encoder(), torch.from_numpy(array)
     with torch.no_grad():

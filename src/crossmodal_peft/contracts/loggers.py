@@ -1,4 +1,4 @@
-"""What every logger promises: it is shown a short training, and an interrupted one."""
+"""What every logger promises, checked on a short training run and on an interrupted one."""
 
 import tempfile
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ class Case:
 
 
 def cases(module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[Case]:
-    """One; it needs no block."""
+    """The only case; it needs no block."""
     yield Case(module)
 
 
 def show(logger: Logger, epochs: range) -> None:
-    """Show a logger these epochs of a training, from 1, and close it."""
+    """Show a logger the given epochs of a training run, counted from 1, and close it."""
     rows = [
         {"epoch": epoch, "loss": 3.0 / epoch, "learning_rate": 1e-3, "validation_recall": 0.1, "seconds": 1.0}
         for epoch in range(1, EPOCHS + 1)
@@ -43,14 +43,14 @@ def show(logger: Logger, epochs: range) -> None:
 
 
 def it_writes_into_its_folder(case: Case) -> None:
-    """It takes every step and epoch of a training, and leaves files in its folder."""
+    """It accepts every step and epoch of a training run, and leaves files in its folder."""
     with tempfile.TemporaryDirectory() as folder:
         show(case.module.open_logger(Path(folder) / "logged", 0), range(1, EPOCHS + 1))
         assert any(path.is_file() for path in Path(folder).rglob("*")), "nothing is written into the folder"
 
 
 def it_goes_on_after_an_interruption(case: Case) -> None:
-    """It is opened again in the same folder where an epoch was made already, and keeps what it wrote."""
+    """Opened again in the same folder after an interruption, it continues and keeps what it wrote."""
     with tempfile.TemporaryDirectory() as folder:
         show(case.module.open_logger(Path(folder), 0), range(1, 2))
         before = {path for path in Path(folder).rglob("*") if path.is_file()}

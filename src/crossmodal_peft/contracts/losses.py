@@ -1,4 +1,4 @@
-"""What every contrastive loss must hold.
+"""What every contrastive loss promises.
 
 A check takes the loss's module (`Settings`, `pair_loss`) and raises ValueError with one line if it fails.
 """
@@ -17,7 +17,7 @@ LABELS = torch.tensor([0, 1, 2, 3, 1, 4, 5, 1])  # One label has three items.
 
 
 def check_scalar(module: ModuleType) -> None:
-    """The loss of every batch is one finite number, float32 as the embeddings, whatever the labels."""
+    """The loss of any batch is one finite number, float32 like the embeddings, whatever the labels."""
     criterion = _loss(module)
     for labels in (LABELS, torch.arange(ITEMS), torch.zeros_like(LABELS)):
         positives, scalars = labels[:, None] == labels[None, :], dict(criterion.named_parameters())
@@ -30,7 +30,7 @@ def check_scalar(module: ModuleType) -> None:
 
 
 def check_gradients(module: ModuleType) -> None:
-    """Every row of both embeddings and every learned scalar gets a finite gradient that is not zero."""
+    """Every row of both embeddings, and every learned scalar, gets a finite, non-zero gradient."""
     criterion, embeddings = _loss(module), _embeddings(0.5)
     for values in embeddings.values():
         values.requires_grad_()
@@ -51,7 +51,7 @@ def check_swap(module: ModuleType) -> None:
 
 
 def check_order(module: ModuleType) -> None:
-    """The order of the items in a batch changes nothing, nor does the numbering of the labels."""
+    """Neither the order of the items in a batch nor the numbering of the labels changes anything."""
     embeddings, loss = _embeddings(0.5), _loss(module)
     order = torch.arange(ITEMS).flip(0).roll(3)
     other = {name: values[order] for name, values in embeddings.items()}
@@ -73,7 +73,7 @@ def check_alignment(module: ModuleType) -> None:
 
 
 def check_labels(module: ModuleType) -> None:
-    """Items of one label are positives: labels of their own give the same items another loss."""
+    """Items that share a label are positives: giving each its own label changes the loss."""
     embeddings, loss = _embeddings(0.5), _loss(module)
     if torch.isclose(loss(embeddings, LABELS), loss(embeddings, torch.arange(ITEMS)), rtol=1e-4):
         raise ValueError("pair_loss: takes no notice of several positives; use every one of `positives`")
@@ -83,14 +83,14 @@ CHECKS = [check_scalar, check_gradients, check_swap, check_order, check_alignmen
 
 
 def _loss(module: ModuleType) -> ContrastiveLoss:
-    """The module's loss with the defaults of its settings."""
+    """The module's loss with its default settings."""
     kind = get_args(module.Settings.model_fields["kind"].annotation)[0]
     settings: Any = module.Settings(kind=kind)
     return ContrastiveLoss(settings, module.pair_loss)
 
 
 def _embeddings(noise: float) -> dict[str, Tensor]:
-    """Random embeddings of two modalities: those of `b` are those of `a` with so much noise."""
+    """Random embeddings of two modalities: `b` is `a` plus this much noise."""
     generator = torch.Generator().manual_seed(0)
     a, other = (F.normalize(torch.randn(ITEMS, WIDTH, generator=generator), dim=-1) for _ in range(2))
     return {"a": a, "b": F.normalize(a + noise * other, dim=-1)}

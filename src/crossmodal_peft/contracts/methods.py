@@ -1,4 +1,4 @@
-"""What every tuning method promises on every encoder family that it fits, on tiny random encoders."""
+"""What every tuning method promises, checked on a tiny random encoder of every family that it fits."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from crossmodal_peft.models.attention import Kernel
 from crossmodal_peft.models.dual_encoder import adapted_layers
 from crossmodal_peft.models.encoder import Encoder
 
-# A bf16 number has 8 significant bits: three layers stay within this share of the exact output.
+# A bf16 number has 8 significant bits: after three layers the output is within this share of the exact one.
 BF16_ERROR = 0.05
 
 
 @dataclass(frozen=True)
 class Case:
-    """A method's module with settings, on the tiny encoder of a model type."""
+    """A method's module and settings, on the tiny encoder of a model type."""
 
     module: Any
     tuning: MethodSettings
@@ -32,7 +32,7 @@ class Case:
 
     @property
     def modality(self) -> Modality:
-        """That of the model type."""
+        """The modality of the model type."""
         return cast(Modality, ENCODERS[self.model_type][2])
 
     @property
@@ -41,11 +41,11 @@ class Case:
         return self.tuning.cut(self.modality)
 
     def attached(self, seed: int = 1, kernel: Kernel = "eager") -> Encoder:
-        """The encoder with the method; `seed` draws what it draws. A method below nothing is not attached."""
+        """The encoder with the method attached, unless its cut is pooled; `seed` seeds its random weights."""
         return self.attach_to(encoder_of(self.model_type, kernel), seed)
 
     def attach_to(self, encoder: Encoder, seed: int = 1) -> Encoder:
-        """Attach the method to an encoder, as a training does."""
+        """Attach the method to an encoder, as training does."""
         torch.manual_seed(seed)
         if self.cut != "pooled":
             layers = adapted_layers(self.tuning, self.modality, encoder.depth)
@@ -63,7 +63,7 @@ class Case:
             return inputs if self.cut == "input" else encoder(inputs, lengths, "input", self.cut)
 
     def step(self, encoder: Encoder, rate: float = 0.01) -> None:
-        """One step of the optimiser on a loss that no norm at the end makes constant."""
+        """One optimiser step on a loss that a final norm cannot make constant."""
         torch.manual_seed(3)
         optimizer = torch.optim.AdamW(trained(encoder).values(), lr=rate)
         pooled = encoder(*inputs_of(self.model_type), start="input")
@@ -77,7 +77,7 @@ class Case:
 def cases(module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[Case]:
     """The method on every model type that it fits: on the last two layers and on all, or on the block's.
 
-    Raises ValueError if the block does not fit the method's settings, or it has settings without a default.
+    Raises ValueError if the block does not fit the method's settings or lacks one that has no default.
     """
     name = module.__name__.rpartition(".")[2]
     given = {"kind": name, **(block or {})}
@@ -90,12 +90,12 @@ def cases(module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[C
 
 
 def trained(encoder: Encoder) -> dict[str, nn.Parameter]:
-    """The parameters that train, by name."""
+    """The trainable parameters, by name."""
     return {name: p for name, p in encoder.named_parameters() if p.requires_grad}
 
 
 def unused(case: Case) -> set[str]:
-    """Parameters that the plain encoder has and its output does not depend on, such as a mask's token."""
+    """Parameters of the plain encoder on which its output does not depend, such as a mask token."""
     encoder = encoder_of(case.model_type).requires_grad_(True)
     encoder(*inputs_of(case.model_type), start="input").sum().backward()
     return {name for name, p in encoder.named_parameters() if p.grad is None}
@@ -117,7 +117,7 @@ def only_what_it_may_train_is_marked(case: Case) -> None:
 
 
 def the_start_is_finite(case: Case) -> None:
-    """Before training, the output is finite, and as wide as the encoder's."""
+    """Before training, the output is finite and as wide as the encoder's."""
     encoder = case.attached()
     output = case.embed(encoder)
     assert output.shape == (3, encoder.output_width), f"the output has the shape {tuple(output.shape)}"
@@ -125,7 +125,7 @@ def the_start_is_finite(case: Case) -> None:
 
 
 def gradients_reach_all_that_trains(case: Case) -> None:
-    """Gradients reach every parameter that trains and that the output depends on, and no other."""
+    """Gradients reach every parameter that trains and affects the output, and no other."""
     encoder = case.attached()
     if case.cut == "pooled":
         return
@@ -139,7 +139,7 @@ def gradients_reach_all_that_trains(case: Case) -> None:
 
 
 def a_step_changes_the_output_and_nothing_frozen(case: Case) -> None:
-    """A step changes the output, and no parameter that does not train."""
+    """A training step changes the output and leaves the frozen parameters as they are."""
     encoder = case.attached()
     if case.cut == "pooled":
         return
@@ -153,7 +153,7 @@ def a_step_changes_the_output_and_nothing_frozen(case: Case) -> None:
 
 
 def layers_below_the_cut_stay(case: Case) -> None:
-    """Activations of the plain encoder at the cut take the place of the layers below, trained or not."""
+    """The plain encoder's activations at the cut can replace the layers below it, even after training."""
     plain = case.at_cut(encoder_of(case.model_type))
     encoder = case.attached()
     if case.cut != "pooled":
@@ -165,7 +165,7 @@ def layers_below_the_cut_stay(case: Case) -> None:
 
 
 def saved_weights_restore_the_output(case: Case) -> None:
-    """What trains, saved and put into a fresh encoder, gives the same output; folding keeps it."""
+    """The trained weights, saved and loaded into a fresh encoder, give the same output; folding keeps it."""
     encoder, other = case.attached(), case.attached(seed=4)
     if case.cut != "pooled":
         case.step(encoder)
@@ -192,7 +192,7 @@ def neighbours_and_padding_change_nothing(case: Case) -> None:
 
 
 def bf16_is_near(case: Case) -> None:
-    """Under bf16 autocast output and gradients are finite, and the output is near the exact one."""
+    """Under bf16 autocast, output and gradients are finite and the output is close to the exact one."""
     encoder = case.attached()
     exact = case.embed(encoder)
     with torch.autocast("cpu", torch.bfloat16):
@@ -212,14 +212,14 @@ def both_kernels_agree(case: Case) -> None:
 
 
 def other_modalities_are_left_alone(case: Case) -> None:
-    """Where `modalities` names others, nothing of this encoder is trained: its cut is pooled."""
+    """If `modalities` leaves this encoder's modality out, nothing in it is trained: its cut is pooled."""
     others = [m for m in ("text", "image", "audio") if m != case.modality]
     elsewhere = case.tuning.model_copy(update={"modalities": others})
     assert elsewhere.cut(case.modality) == "pooled", f"the cut is {elsewhere.cut(case.modality)}, not pooled"
 
 
 def a_larger_size_trains_more(case: Case) -> None:
-    """At size 1, where it has a size, it trains fewer parameters than at its own (at 2, if its own is 1)."""
+    """A method with a size trains fewer parameters at size 1 than at its own size (2, if that is 1)."""
     if case.tuning.size_key is None or case.tuning.size is None:
         return
     sizes = (1, max(2, case.tuning.size))

@@ -1,4 +1,7 @@
-"""What every metric promises, tried on all rankings of a small gallery; `metrics` of retrieval, or a file."""
+"""What every metric promises, checked on all rankings of a small gallery.
+
+The module is `retrieval.metrics`, or a file that registers metrics.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ ITEMS = 5
 RELEVANT = ((0,), (1, 3), (0, 2, 4))
 TIED = ((0, 0, 0, 0, 0), (2, 1, 1, 1, 0), (1, 1, 0, 0, 0), (0, 1, 1, 0, 1))
 ABOVE_GALLERY = 10
-ORDERS = list(permutations(range(ITEMS)))  # Scores of every ranking without ties.
+ORDERS = list(permutations(range(ITEMS)))  # Scores that give every ranking without ties.
 CLOSE = 1e-9
 # Scores of the gallery's items for a query, and its relevant items.
 Ranking = tuple[Sequence[float], Sequence[int]]
@@ -28,7 +31,7 @@ Ranking = tuple[Sequence[float], Sequence[int]]
 
 @dataclass(frozen=True)
 class Case:
-    """A metric, at a K if it has one."""
+    """A metric, at one K if it has any."""
 
     family: Metric
     k: int | None
@@ -42,7 +45,7 @@ class Case:
         return self.family if self.k is None else self.family.at(self.k)
 
     def values(self, rankings: Sequence[Ranking]) -> Floats:
-        """(rankings,) values, each of a query by itself."""
+        """(rankings,) values, each ranking judged as a query by itself."""
         ranks = _ranked(rankings)
         if self.metric.per_query:
             cut_off = () if self.k is None else (self.k,)
@@ -52,12 +55,12 @@ class Case:
         return np.array([self.metric.function(values) for values in alone])
 
     def gains(self, rankings: Sequence[Ranking]) -> Floats:
-        """The same with a sign that makes more better."""
+        """The values, negated if lower is better, so that higher is always better."""
         return self.values(rankings) * (1 if self.metric.better == "higher" else -1)
 
 
 def cases(module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[Case]:
-    """Every metric that stands in a module, if it has a K at some below and one above the gallery's size."""
+    """Every metric defined in a module; with a K, at two below and one above the gallery's size."""
     for family in list(REGISTRY.values()):
         if family.function.__module__ == module.__name__:
             for k in (1, 2, ABOVE_GALLERY) if family.at_k else (None,):
@@ -65,7 +68,7 @@ def cases(module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[C
 
 
 def it_says_how_it_is_printed(case: Case) -> None:
-    """It has a label of its own, a unit, a direction and a description; what is reported is evaluated."""
+    """It has a label of its own, a unit, a direction and a description; every reported K is evaluated."""
     metric = case.family
     others = [other.name for other in REGISTRY.values() if other != metric and other.label == metric.label]
     assert metric.label and not others, f"the label {metric.label!r} is empty, or that of {others}"
@@ -79,7 +82,7 @@ def it_says_how_it_is_printed(case: Case) -> None:
 
 
 def values_lie_within_the_unit(case: Case) -> None:
-    """Every ranking has one finite value: shares from 0 to 1, ranks from 1 to the size of the gallery."""
+    """Every ranking has one finite value: a share from 0 to 1, or a rank from 1 to the gallery's size."""
     limits = {"percent": (0, 1), "share": (0, 1), "rank": (1, ITEMS)}
     low, high = limits.get(case.metric.unit.name, (-np.inf, np.inf))
     rankings = [(order, relevant) for relevant in RELEVANT for order in ORDERS]
@@ -97,7 +100,7 @@ def a_query_without_a_relevant_item_has_none(case: Case) -> None:
 
 
 def better_rankings_are_better(case: Case) -> None:
-    """No ranking is better than the perfect one or worse than the worst, and they differ if K is small."""
+    """No ranking beats the perfect one or falls below the worst, and these two differ if K is small."""
     for relevant in RELEVANT:
         first = [i + ITEMS * (i in relevant) for i in range(ITEMS)]
         last = [i + ITEMS * (i not in relevant) for i in range(ITEMS)]
@@ -109,7 +112,7 @@ def better_rankings_are_better(case: Case) -> None:
 
 
 def a_relevant_item_that_rises_does_no_harm(case: Case) -> None:
-    """A relevant item that changes places with an irrelevant one just above it makes nothing worse."""
+    """Swapping a relevant item with the irrelevant one just above it never makes the value worse."""
     before, after = zip(*_rises(), strict=True)
     worse = np.flatnonzero(case.gains(after) < case.gains(before) - CLOSE)
     assert not len(worse), (
@@ -118,7 +121,7 @@ def a_relevant_item_that_rises_does_no_harm(case: Case) -> None:
 
 
 def ties_are_the_mean_over_orders(case: Case) -> None:
-    """Where items tie, as for a constant scorer, its value is the mean over their random orders."""
+    """If items tie, as for a constant scorer, the value is the mean over their random orders."""
     for relevant in RELEVANT:
         found = case.values([(scores, relevant) for scores in TIED])
         for scores, value in zip(TIED, found, strict=True):
@@ -127,7 +130,7 @@ def ties_are_the_mean_over_orders(case: Case) -> None:
 
 
 def the_order_of_the_gallery_never_matters(case: Case) -> None:
-    """The same items in another order of the gallery have the same value."""
+    """Reordering the gallery does not change the value."""
     for relevant in RELEVANT:
         for scores in TIED:
             moved = [([scores[i] for i in order], [order.index(i) for i in relevant]) for order in ORDERS]
@@ -147,12 +150,12 @@ CHECKS = (
 
 
 def _agree(order: Sequence[int], scores: Sequence[int]) -> bool:
-    """Whether scores without ties rank nothing above what has a higher one of `scores`."""
+    """Whether `order`, scores without ties, ranks no item above one that is higher in `scores`."""
     return all(scores[low] <= scores[high] for low, high in pairwise(np.argsort(order)))
 
 
 def _rises() -> Iterator[tuple[Ranking, Ranking]]:
-    """Rankings before and after a relevant item takes the place of the irrelevant one just above it."""
+    """Rankings before and after a relevant item swaps places with the irrelevant one just above it."""
     for relevant in RELEVANT:
         for order in ORDERS:
             for low, high in pairwise(np.argsort(order)):
@@ -163,7 +166,7 @@ def _rises() -> Iterator[tuple[Ranking, Ranking]]:
 
 
 def _ranked(rankings: Sequence[Ranking]) -> Ranks:
-    """Every ranking as a query of one gallery."""
+    """The rankings as queries of one gallery."""
     rows = [row for row, (_, relevant) in enumerate(rankings) for _ in relevant]
     items = [item for _, relevant in rankings for item in relevant]
     scores = np.array([scores for scores, _ in rankings], dtype=np.float32)

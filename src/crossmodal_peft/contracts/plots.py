@@ -1,4 +1,4 @@
-"""What every plot promises, on generated results of small runs."""
+"""What every plot promises, checked on generated results of small runs."""
 
 import sys
 import warnings
@@ -28,7 +28,7 @@ class Case:
         return str(self.run)
 
     def inputs(self) -> dict[str, pd.DataFrame]:
-        """Copies of what it reads."""
+        """Copies of the frames that the plot reads."""
         return copies(self.run, self.module.INPUTS)
 
     @cached_property
@@ -39,12 +39,12 @@ class Case:
 
 
 def cases(module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[Case]:
-    """The plot of every run; it needs no block."""
+    """The plot on every run; no block is needed."""
     return (Case(module, run) for run in RUNS)
 
 
 def it_draws_without_a_warning(case: Case) -> None:
-    """The result is a matplotlib figure that is drawn without a warning, and is no wider than a page."""
+    """The result is a matplotlib figure, drawn without a warning and no wider than a page."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = case.figure
@@ -55,7 +55,7 @@ def it_draws_without_a_warning(case: Case) -> None:
 
 
 def axes_say_what_they_show(case: Case) -> None:
-    """Something is drawn or said, and where there are axes, some have a label or title."""
+    """The figure is not empty, and if it has axes, at least one has a label or a title."""
     figure = case.figure
     assert figure.axes or figure.texts, "the figure is empty"
     words = [
@@ -65,7 +65,7 @@ def axes_say_what_they_show(case: Case) -> None:
 
 
 def nothing_missing_is_shown(case: Case) -> None:
-    """No text of the figure is a missing value as code shows it, such as nan."""
+    """No text in the figure shows a missing value as code does, such as nan."""
     figure = case.figure
     shown = [text.get_text() for axes in figure.axes for text in (*axes.texts, axes.title)]
     wrong = [text for text in shown if {"nan", "None", "inf"} & set(text.split())]
@@ -73,7 +73,7 @@ def nothing_missing_is_shown(case: Case) -> None:
 
 
 def global_settings_stay(case: Case) -> None:
-    """Matplotlib's settings stay as they are, and pyplot is not used: other plots would change."""
+    """It neither changes matplotlib's settings nor uses pyplot, which would affect other plots."""
     before, used = dict(rcParams), "matplotlib.pyplot" in sys.modules
     case.module.plot(**case.inputs())
     changed = [name for name, value in before.items() if rcParams[name] != value]
@@ -84,7 +84,7 @@ def global_settings_stay(case: Case) -> None:
 
 
 def it_changes_nothing_and_repeats(case: Case) -> None:
-    """The frames that it reads stay as they are, and the same frames give the same picture."""
+    """The frames it reads are left unchanged, and the same frames give the same picture."""
     given = case.inputs()
     kept = {name: frame.copy() for name, frame in given.items()}
     first = picture(case.module.plot(**given))
@@ -94,7 +94,7 @@ def it_changes_nothing_and_repeats(case: Case) -> None:
 
 
 def picture(figure: Figure) -> bytes:
-    """The pixels of a figure, as PNG."""
+    """A figure as PNG bytes."""
     written = BytesIO()
     figure.savefig(written, format="png", dpi=40)
     return written.getvalue()

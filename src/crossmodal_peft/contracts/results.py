@@ -24,7 +24,7 @@ CELL = ("dataset", "method", "seed")
 
 @dataclass(frozen=True)
 class Run:
-    """So many methods, seeds and datasets; `torn`: the last method has no cell in the last dataset."""
+    """Numbers of methods, seeds and datasets; `torn`: the last method has no cell in the last dataset."""
 
     methods: int
     seeds: int
@@ -36,7 +36,7 @@ class Run:
         return counts + (", one method in one of them only" if self.torn else "")
 
     def cells(self) -> Iterator[tuple[str, str, int]]:
-        """Dataset, method and seed of each."""
+        """Dataset, method and seed of each cell."""
         for dataset in range(self.datasets):
             missing = self.torn and dataset == self.datasets - 1
             for method in METHODS[: self.methods - missing]:
@@ -47,13 +47,13 @@ RUNS = (Run(1, 1, 1), Run(2, 3, 2), Run(3, 2, 2, torn=True))
 
 
 def copies(run: Run, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Copies of some CSV files of a run, by name, which a table or a plot may change."""
+    """Copies of some of a run's CSV files, by name, which a table or plot may change."""
     return {name: frames(run)[name].copy() for name in names}
 
 
 @cache
 def frames(run: Run) -> dict[str, pd.DataFrame]:
-    """The contents of all files of a run's results, by name, as they are read from disk."""
+    """The contents of all of a run's CSV files, by name, as read from disk."""
     records = [_record(*cell) for cell in run.cells()]
     queries = pd.concat([_queries(*cell) for cell in run.cells()], ignore_index=True)
     quality, costs = aggregate.quality(records), aggregate.costs(records)
@@ -75,14 +75,14 @@ def frames(run: Run) -> dict[str, pd.DataFrame]:
 
 
 def _read_back(frame: pd.DataFrame) -> pd.DataFrame:
-    """As a stage reads it."""
+    """The frame as a stage would read it."""
     text = frame.to_csv(index=False)
     return pd.read_csv(StringIO(text), keep_default_na=False, na_values=[""])
 
 
 @cache
 def _evaluated(method: str, seed: int) -> dict[str, Direction]:
-    """Retrieval in two directions between embeddings that match the better, the later the method stands."""
+    """Retrieval in both directions; the later a method comes in METHODS, the better its embeddings match."""
     random = np.random.default_rng([METHODS.index(method), seed])
     positions = {"text": np.arange(ITEMS), "image": np.arange(ITEMS, 2 * ITEMS)}
     text = random.normal(size=(ITEMS, WIDTH))
@@ -138,7 +138,7 @@ def _history() -> pd.DataFrame:
 
 
 def _manifest() -> pd.DataFrame:
-    """Captions with signs that Markdown and LaTeX escape, and pictures."""
+    """Pictures, and captions with characters that Markdown and LaTeX escape."""
     sources = {"text": [f"A caption & 5 % of_{i}" for i in range(ITEMS)]}
     sources["image"] = [f"pictures/{i}.png" for i in range(ITEMS)]
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""What every table promises, on generated results of small runs."""
+"""What every table promises, checked on generated results of small runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Case:
         return str(self.run)
 
     def inputs(self) -> dict[str, pd.DataFrame]:
-        """Copies of what it reads."""
+        """Copies of the frames that the table reads."""
         return copies(self.run, self.module.INPUTS)
 
     def table(self) -> Table:
@@ -35,12 +35,12 @@ class Case:
 
 
 def cases(module: ModuleType, block: dict[str, Any] | None = None) -> Iterator[Case]:
-    """The table of every run; it needs no block."""
+    """The table on every run; no block is needed."""
     return (Case(module, run) for run in RUNS)
 
 
 def it_is_a_table(case: Case) -> None:
-    """The result is a `Table` with numbers and a caption; a run of several methods has something to show."""
+    """The result is a `Table` with numbers and a caption; for several methods it shows something."""
     table = case.table()
     assert isinstance(table, Table), f"table returns {type(table).__name__}, not a Table"
     assert isinstance(table.tidy, pd.DataFrame), f"tidy is {type(table.tidy).__name__}, not a DataFrame"
@@ -49,7 +49,7 @@ def it_is_a_table(case: Case) -> None:
 
 
 def blocks_have_titles_and_marks(case: Case) -> None:
-    """Every block has a title, named rows, columns of (group, name), and for each cell whether it is best."""
+    """Every block has a title, named rows, (group, name) columns, and a mark for each cell: best or not."""
     for block in case.table().shown:
         assert block.title.strip(), "a block has no title"
         assert block.cells.index.name, f"{block.title}: its rows have no name"
@@ -72,7 +72,7 @@ def cells_are_text_for_people(case: Case) -> None:
 
 
 def it_renders(case: Case) -> None:
-    """It is written as Markdown, LaTeX and CSV."""
+    """It renders as Markdown, LaTeX and CSV."""
     table = case.table()
     assert table.caption.split()[0] in markdown(table), "the caption is not in the Markdown"
     assert r"\begin{table}" in latex(table, "checked"), "there is no LaTeX table"
@@ -80,7 +80,7 @@ def it_renders(case: Case) -> None:
 
 
 def it_changes_nothing_and_repeats(case: Case) -> None:
-    """The frames that it reads stay as they are, and the same frames give the same table."""
+    """The frames it reads are left unchanged, and the same frames give the same table."""
     given = case.inputs()
     kept = {name: frame.copy() for name, frame in given.items()}
     first = markdown(case.module.table(**given))

@@ -1,4 +1,4 @@
-"""Tiny random encoders of every family, inputs for them, and their preprocessing: no downloads."""
+"""Tiny random encoders of every family, with inputs and preprocessing for them: no downloads."""
 
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +22,7 @@ WAVE = {
     "num_conv_pos_embedding_groups": 2,
     **SIZE,
 }
-LARGE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}  # As the large models have it.
+LARGE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}  # As in the large models.
 CLAP = {  # Two stages: the last two layers have widths 16 and 32, and the second's windows are shifted.
     "patch_embeds_hidden_size": 16,
     "hidden_size": 32,
@@ -60,7 +60,7 @@ SHAPES = {
 
 
 def encoder_of(model_type: str, kernel: Kernel = "eager") -> Encoder:
-    """An encoder with the same random weights at every call; its norms and biases are not neutral."""
+    """An encoder with the same random weights on every call; its norms and biases are not neutral."""
     name, pooling, _, architecture = ENCODERS[model_type]
     family = plugins.module("encoders", name)
     return random_encoder(family, pooling, {"model_type": name, **architecture}, kernel)
@@ -69,7 +69,7 @@ def encoder_of(model_type: str, kernel: Kernel = "eager") -> Encoder:
 def random_encoder(
     family: ModuleType, pooling: str, architecture: dict[str, Any], kernel: Kernel = "eager"
 ) -> Encoder:
-    """As `encoder_of`, of a family's module and a configuration that names its `model_type`."""
+    """Like `encoder_of`, from a family's module and a configuration that names its `model_type`."""
     torch.manual_seed(0)
     encoder = build_of(family, pooling, architecture, kernel).eval()
     for name, parameter in encoder.named_parameters():
@@ -79,19 +79,19 @@ def random_encoder(
 
 
 def inputs_of(model_type: str, batch: int = 3) -> tuple[Tensor, Tensor | None]:
-    """Inputs at the cut `input` and, for text, lengths; what lies behind them is padding."""
+    """Inputs at the cut `input` and, for text, lengths, beyond which everything is padding."""
     if model_type in SHAPES:
         return random_features(SHAPES[model_type], batch), None
     return random_tokens(batch, padding=1 if model_type == "roberta" else 0)
 
 
 def random_features(shape: tuple[int, ...], batch: int = 3) -> Tensor:
-    """Normally distributed features (batch, *shape), the same at every call."""
+    """Normally distributed features (batch, *shape), the same on every call."""
     return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(2))
 
 
 def random_tokens(batch: int = 3, padding: int = 0) -> tuple[Tensor, Tensor]:
-    """Token ids (batch, 7) between 2 and 50, padded behind their lengths (batch,)."""
+    """Token ids (batch, 7) from 2 to 49, padded after their lengths (batch,)."""
     random = torch.Generator().manual_seed(2)
     lengths = torch.tensor([7, 3, 5, 2, 6, 3, 4])[:batch]
     tokens = torch.randint(2, 50, (batch, 7), generator=random)
@@ -99,7 +99,7 @@ def random_tokens(batch: int = 3, padding: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def shrunk(family: ModuleType, model_type: str) -> dict[str, Any]:
-    """A small configuration of a model type that is not among ENCODERS, by the names it gives to sizes."""
+    """A small configuration of a model type not in ENCODERS, with sizes under that type's own keys."""
     config_class = family.classes(model_type)[0].config_class
     wanted = {**SIZE, "vocab_size": 50, "image_size": 16, "patch_size": 8}
     wanted |= dict.fromkeys(("hidden_dim", "ffn_dim", "encoder_ffn_dim"), SIZE["intermediate_size"])
@@ -111,9 +111,9 @@ def shrunk(family: ModuleType, model_type: str) -> dict[str, Any]:
 
 
 def write_preprocessing(model_type: str, modality: str, folder: Path) -> None:
-    """Write what a family's `preparer` reads beside a model: a tokenizer, or a feature extractor's settings.
+    """Write what a family's `preparer` reads next to a model: a tokenizer, or a feature extractor's settings.
 
-    Pictures need none. Sizes are those of ENCODERS; of other model types those of transformers.
+    Pictures need neither. Sizes fit ENCODERS; for other model types they are the defaults of transformers.
     """
     if modality == "text":
         _tokenizer(model_type).save_pretrained(folder)
@@ -122,7 +122,7 @@ def write_preprocessing(model_type: str, modality: str, folder: Path) -> None:
 
 
 def _tokenizer(model_type: str) -> Any:
-    """One that knows 40 words, and has BERT's or RoBERTa's numbers for what is no word."""
+    """A tokenizer that knows 40 words, with BERT's or RoBERTa's numbering of special tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""One line a method: mean recall beside what it costs, for `dvc metrics` and `dvc plots`."""
+"""One line per method: mean recall and what it costs, for `dvc metrics` and `dvc plots`."""
 
 from pathlib import Path
 
@@ -14,8 +14,8 @@ SHOWN = "hit@{k}"  # At every K that was evaluated.
 def overview(quality: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """One row per dataset and method, from the frames of `aggregate`.
 
-    R@K is hit@K in percent, the mean over directions and seeds. Trained parameters are counts and percent of
-    all, training time is in seconds, checkpoints in MB; all means over seeds.
+    R@K is hit@K in percent, the mean over directions and seeds. Trained parameters are given as a count and
+    as percent of all, training time in seconds, checkpoints in MB; all are means over seeds.
     """
     hits = quality[quality["metric"].map(family_of) == SHOWN]
     names = list(hits["metric"].unique())
@@ -34,7 +34,7 @@ def overview(quality: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_overview(table: pd.DataFrame, results: Path) -> None:
-    """Write `overview.csv`, and `metrics/<dataset>/<method>.json` of every row; files of other methods go."""
+    """Write `overview.csv` and `metrics/<dataset>/<method>.json` for each row; delete other methods' JSON."""
     folder = results / "metrics"
     rows = {folder / row["dataset"] / f"{row['method']}.json": row.drop(BLOCK) for _, row in table.iterrows()}
     for stale in set(folder.rglob("*.json")) - rows.keys():

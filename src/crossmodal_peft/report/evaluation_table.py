@@ -1,4 +1,4 @@
-"""What a reader sees of an evaluation: a table of directions, with intervals, sizes and what to beware of."""
+"""An evaluation as readers see it: a table of directions with intervals, sizes and warnings."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,11 @@ from crossmodal_peft.retrieval.metrics import definitions, metric_named, with_in
 if TYPE_CHECKING:
     from crossmodal_peft.retrieval.evaluate import Direction
 
-OVER_QUERIES = ["median_rank"]  # Shown beside the metrics that have an interval.
+OVER_QUERIES = ["median_rank"]  # Shown along with the metrics that have an interval.
 
 
 def summary_table(directions: Mapping[str, "Direction"]) -> pd.DataFrame:
-    """One row a direction: every metric and condition of its summary, and NAME_low and NAME_high."""
+    """One row per direction: metrics and conditions of its summary, intervals as NAME_low and NAME_high."""
     rows = []
     for name, direction in directions.items():
         row = {key: value for key, value in direction.summary.items() if key != "intervals"}
@@ -26,7 +26,7 @@ def summary_table(directions: Mapping[str, "Direction"]) -> pd.DataFrame:
 
 
 def readable(directions: Mapping[str, "Direction"]) -> str:
-    """The same for a terminal: the reported metrics in their units, and notes where there are any."""
+    """The directions for a terminal: the reported metrics in their units, and any notes."""
     shown = [*with_intervals(), *OVER_QUERIES]
     rows = [
         {
@@ -46,7 +46,7 @@ def readable(directions: Mapping[str, "Direction"]) -> str:
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
-    """What a reader must know beside the numbers of a direction."""
+    """What a reader must know besides the numbers of a direction."""
     found = []
     if summary["queries_excluded"]:
         found.append(f"{summary['queries_excluded']} queries without a relevant item are left out")
@@ -61,7 +61,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _printed(summary: Mapping[str, Any], name: str) -> str:
-    """A metric, with its interval if it has one; empty where the K was not asked for."""
+    """A metric, with its interval if it has one; empty if its K was not evaluated."""
     if name not in summary:
         return ""
     printed = metric_named(name).printed

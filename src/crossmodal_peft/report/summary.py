@@ -1,6 +1,6 @@
-"""What the numbers say, in words: which method is best at which number of trained parameters, how certainly.
+"""What the numbers say, in words: which method is best at each budget of parameters, and how certainly.
 
-A method is called better than another only where the paired test says so after Holm's correction.
+A method is called better than another only if the paired test says so after Holm's correction.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ LEVEL = 0.05
 
 
 def summary(quality: pd.DataFrame, costs: pd.DataFrame, significance: pd.DataFrame) -> str:
-    """The summary as Markdown, a section for each dataset."""
+    """The summary as Markdown, with a section for each dataset."""
     head = (
         f"# What the numbers say\n\nWritten by the workflow from the records of {len(costs)} cells. {NAME} "
         "is the share of test queries with a relevant item among the first ten, in percent, and a mean over "
@@ -64,7 +64,7 @@ def _lines(quality: pd.DataFrame, costs: pd.DataFrame, significance: pd.DataFram
 
 
 def _best(direction: str, means: pd.DataFrame, tests: pd.DataFrame) -> str:
-    """The best mean of a direction, and how certain its lead is."""
+    """The method with the best mean in a direction, and how certain its lead is."""
     best, *others = means.sort_values("mean", ascending=False, kind="stable")["method"]
     beaten = [method for method in others if better(tests, best, method)]
     alike = [method for method in others if method not in beaten]
@@ -75,7 +75,7 @@ def _best(direction: str, means: pd.DataFrame, tests: pd.DataFrame) -> str:
 
 
 def _by_budget(points: pd.DataFrame, tests: pd.DataFrame) -> Iterator[str]:
-    """The front of recall against trained parameters, each step with its certainty."""
+    """The Pareto front of recall against trained parameters, and how certain each step is."""
     front: list[Any] = list(pareto_front(points).itertuples())
     yield (
         f"**By budget**: {NAME}, mean over the directions; each row has a higher mean than all methods with "
@@ -96,7 +96,7 @@ def _step(row: Any, above: Any, tests: pd.DataFrame) -> str:
 
 
 def _cheapest_unbeaten(points: pd.DataFrame, tests: pd.DataFrame) -> str:
-    """The method with the fewest trained parameters that is worse than no other in any direction."""
+    """The method with the fewest trained parameters that no other method beats in any direction."""
     if not (tests["p_holm"] < LEVEL).any():
         return f"No two methods are told apart at {NAME}, so these tests cannot say how small is too small."
     ordered: list[Any] = list(points.sort_values("trainable", kind="stable").itertuples())

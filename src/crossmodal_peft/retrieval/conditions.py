@@ -1,4 +1,4 @@
-"""What a reader must know beside the metrics of a direction: sizes, and embeddings that say nothing."""
+"""What a reader must know besides the metrics of a direction: sizes, and whether embeddings collapsed."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,19 +8,19 @@ import numpy as np
 if TYPE_CHECKING:
     from crossmodal_peft.retrieval.ranks import Ranks
 
-# Random-initialised or collapsed encoders put all items in one direction; trained ones stay well below this.
+# Randomly initialised or collapsed encoders embed all items in one direction; trained ones stay well below.
 COLLAPSED_COSINE = 0.99
 
 
 def conditions(ranks: "Ranks", ks: Sequence[int] = (1, 5, 10)) -> dict[str, int | float | bool | list[int]]:
-    """What a reader must know beside the numbers, for the record of an evaluation.
+    """What a reader must know besides the metrics, for the record of an evaluation.
 
     Returns:
-        `queries`: those averaged over; `queries_excluded`: those without a relevant item; `gallery`: its
-        size; `k_above_gallery`: the cut-offs that the gallery is too small for (hit and recall are 1 there,
-        precision is at most gallery / K); `query_similarity`, `gallery_similarity`: mean cosine between
-        different embeddings (NaN for a single one); `query_collapsed`, `gallery_collapsed`: that mean exceeds
-        0.99.
+        `queries`: number of queries averaged over; `queries_excluded`: number without a relevant item;
+        `gallery`: its size; `k_above_gallery`: cut-offs larger than the gallery (at these, hit and recall are
+        1 and precision is at most gallery / K); `query_similarity`, `gallery_similarity`: mean cosine between
+        different embeddings (NaN for a single one); `query_collapsed`, `gallery_collapsed`: whether that mean
+        exceeds 0.99.
     """
     judged = int(np.count_nonzero(ranks.relevance.counts))
     return {

@@ -22,14 +22,14 @@ RESAMPLING_SEED = 0
 
 @dataclass(frozen=True)
 class Direction:
-    """One direction: what a record keeps of it, and a row for each query."""
+    """The results of one direction: a summary for the record, and a row for each query."""
 
     summary: dict[str, Any]
     queries: pd.DataFrame
 
 
 def evaluate(galleries: dict[str, dict[str, Gallery]], ks: Sequence[int]) -> dict[str, Direction]:
-    """Metrics of every direction of the galleries, which are by dataset and modality; see `directions`."""
+    """Metrics of every direction between the galleries, given by dataset and modality; see `directions`."""
     return {
         name: evaluate_direction(
             queries, gallery, relevance_from_labels(queries.labels, gallery.labels), ks, emergent
@@ -41,9 +41,9 @@ def evaluate(galleries: dict[str, dict[str, Gallery]], ks: Sequence[int]) -> dic
 def directions(galleries: dict[str, dict[str, Gallery]]) -> dict[str, tuple[Gallery, Gallery, bool]]:
     """Queries and gallery of every ordered pair of modalities, by `a->b`, and whether the pair is emergent.
 
-    A pair is judged within each dataset that has both modalities; where several have, the name starts with
-    the dataset's and a colon. A pair that no dataset has is emergent, for nothing was trained on it: queries
-    and gallery are those of all datasets, as long as any of them share a label.
+    A pair is judged within each dataset that has both modalities; if several do, the name starts with the
+    dataset's name and a colon. A pair that no dataset has is emergent, since nothing was trained on it: its
+    queries and gallery come from all datasets, provided that some of them share a label.
     """
     found: dict[str, tuple[Gallery, Gallery, bool]] = {}
     modalities = dict.fromkeys(m for of_dataset in galleries.values() for m in of_dataset)
@@ -64,8 +64,8 @@ def evaluate_direction(
 ) -> Direction:
     """Metrics of one direction; `emergent` says that its modalities were never trained against each other.
 
-    The summary holds means, the sizes beside them, and `intervals`: 95 % bootstrap intervals over queries.
-    The rows hold `query` (its position), every metric, and the positions and scores of the best ten.
+    The summary holds means, sizes, and `intervals`: 95 % bootstrap intervals over queries. The rows hold
+    `query` (its position), every metric, and the positions and scores of the best ten items.
     """
     ranks = rank(
         queries.embeddings,

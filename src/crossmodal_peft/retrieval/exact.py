@@ -1,13 +1,12 @@
-"""Inner products whose value does not depend on how the work is cut up.
+"""Inner products whose value does not depend on how the work is divided into blocks.
 
-A float32 product sums in an order that changes with the shape of its operands, so that ties come and go with
-the block size. "Exact", here and in `ranks` and `topk`, means exact for embeddings on a fixed-point grid:
-they are rounded to it first, and every inner product of the rounded ones is exact in float64, in any order
-(the idea of Ozaki et al. 2012, "Error-free transformations of matrix multiplication"). The rounding moves a
-score by less than a float32 product's own error, so scores closer than that may be ordered otherwise than in
-plain float64. The float32 product on the grid lies within a proven distance of the exact score (Higham 2002,
-"Accuracy and Stability of Numerical Algorithms", eq. 3.5), so only scores that close to a threshold need
-float64.
+A float32 product sums in an order that changes with the shape of its operands, so ties come and go with the
+block size. "Exact", here and in `ranks` and `topk`, means exact for embeddings on a fixed-point grid: they
+are first rounded to it, and then every inner product is exact in float64, in any order (the idea of Ozaki et
+al. 2012, "Error-free transformations of matrix multiplication"). Rounding moves a score by less than a
+float32 product's own error, so scores closer than that may be ordered differently than in plain float64. The
+float32 product on the grid lies within a proven distance of the exact score (Higham 2002, "Accuracy and
+Stability of Numerical Algorithms", eq. 3.5), so only scores within that distance of a threshold need float64.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,22 +16,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# A float64 holds integers up to 2^53 exactly; with d * (2^bits)^2 <= 2^52 no partial sum can pass that.
+# A float64 holds integers up to 2^53 exactly; with d * (2^bits)^2 <= 2^52 no partial sum can exceed that.
 EXACT_SUM_BITS = 52
 # Between these bounds no float32 product of two embeddings overflows or loses bits to underflow.
 SMALLEST_PEAK, LARGEST_PEAK = 1e-12, 1e12
-PAIRS_AT_ONCE = 512  # Their float64 copies stay in a cache.
+PAIRS_AT_ONCE = 512  # So few that their float64 copies stay in cache.
 
 
 def to_grid(embeddings: Tensor, side: str, ids: Sequence | None = None) -> Tensor:
     """Check embeddings (items, d) of any floating-point type and round them, as float32, to the grid.
 
     A row's grid has 26 - log2(d) / 2 bits below its largest component (22 at d = 256). `side` ("query" or
-    "gallery") and `ids`, or else row numbers, name the items in messages.
+    "gallery") and `ids`, or row numbers without them, name the items in messages.
 
     Raises:
-        ValueError: not a matrix with a row and a column; ids of another length; a row with NaN or infinity,
-            only zeros, or a largest component that float32 products cannot hold. The message names the item.
+        ValueError: not a matrix with at least one row and column; a different number of ids; a row with NaN
+            or infinity, with only zeros, or with a largest component outside the range that float32 products
+            can handle. The message names the item.
     """
     if embeddings.ndim != 2 or 0 in embeddings.shape:
         raise ValueError(f"{side} embeddings must be a matrix (items, d), got {tuple(embeddings.shape)}")
@@ -76,12 +76,13 @@ def mean_cosine(grid: Tensor) -> float:
 def on_grid(
     queries: Tensor, gallery: Tensor, query_ids: Sequence | None = None, gallery_ids: Sequence | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Give both sides on the grid, and (queries, 1) float64 how far float32 scores may lie from exact ones.
+    """Yield both sides on the grid, and (queries, 1) float64 bounds on the error of float32 scores.
 
-    Inside, matrix products are in true float32 (no autocast, TF32 or bfloat16 shortcut), without gradients.
+    Inside the context, matrix products are in true float32 (no autocast, TF32 or bfloat16 shortcut), without
+    gradients.
 
     Raises:
-        ValueError: the sides differ in width, or as `to_grid`.
+        ValueError: the sides differ in width, or as in `to_grid`.
     """
     if queries.shape[1:] != gallery.shape[1:]:
         raise ValueError(f"queries {tuple(queries.shape)} and gallery {tuple(gallery.shape)} differ in width")
@@ -108,6 +109,6 @@ def exact_scores(queries: Tensor, gallery: Tensor, query_rows: Tensor, gallery_r
 
 
 def refuse_inexact(products: Tensor, scores: Tensor, bounds: Tensor) -> None:
-    """Raise RuntimeError where float32 products stray from exact scores, as with TF32 forced from outside."""
+    """Raise RuntimeError if float32 products are too far from exact scores, as when TF32 is forced on."""
     if bool(((products - scores).abs() > bounds).any()):
         raise RuntimeError("float32 products here are less exact than they must be; is TF32 forced on?")

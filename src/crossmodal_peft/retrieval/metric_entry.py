@@ -1,4 +1,4 @@
-"""What is known of a metric: how it is computed, printed and compared; and how one enters the registry."""
+"""What is known about a metric: how it is computed, printed and compared; and how to register one."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +16,9 @@ CUT_OFF = re.compile(r"@(\d+)")
 
 @dataclass(frozen=True)
 class Unit:
-    """How values are printed: times `factor`, with so many decimals.
+    """How values are printed: multiplied by `factor`, to `decimals` places.
 
-    `sign` follows the label on an axis; `differences` is what a difference of two values counts.
+    `sign` follows the label on an axis; `differences` is the unit of a difference between two values.
     """
 
     name: str
@@ -35,19 +35,19 @@ RANK = Unit("rank", 1, 1, "", "ranks")
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric, or with a K still open (`{k}` in name and label) a family of them.
+    """A metric, or, with a K still open (`{k}` in name and label), a family of them.
 
     Attributes:
         name: as in records and per-query rows: `hit@{k}`, or `hit@5` at one K.
         label: as printed: `R@{k}`, or `R@5`.
         unit: how values are printed.
-        better: which values are.
-        per_query: whether every query has a value, of which a record holds the mean; if not, the function
+        better: which values are better.
+        per_query: whether every query has its own value, with the mean in the record; if not, the function
             sees all queries at once.
-        function: gives (queries,) values from (Ties) or (Ties, K) per query, else one float from the
-            per-query values of the judged queries by name.
-        intervals: names at which it is reported with a 95 % interval over queries.
-        tests: names at which methods are compared by paired tests.
+        function: if per query, returns (queries,) values from (Ties) or (Ties, K); otherwise one float from
+            the per-query values of the judged queries, by name.
+        intervals: the names under which it is reported with a 95 % interval over queries.
+        tests: the names under which methods are compared by paired tests.
     """
 
     name: str
@@ -65,12 +65,12 @@ class Metric:
         return "{k}" in self.name
 
     def at(self, k: int | str) -> "Metric":
-        """The member of a family at one K; `at("K")` is how the family itself is written."""
+        """The member of a family at one K; `at("K")` gives the family as it is written in text."""
         return replace(self, name=self.name.format(k=k), label=self.label.format(k=k))
 
     @property
     def description(self) -> str:
-        """What it is, in one sentence: the start of the function's docstring."""
+        """What the metric is: the first paragraph of the function's docstring."""
         return " ".join(cleandoc(self.function.__doc__ or "").split("\n\n")[0].split())
 
     @property
@@ -79,16 +79,16 @@ class Metric:
         return f"{self.label}{self.unit.sign}"
 
     def printed(self, value: float, sign: Literal["-", "+"] = "-") -> str:
-        """A value in its unit; `sign` is that of Python's formats: `+` for a difference."""
+        """A value in its unit; `sign` is as in Python's format strings: `+` for a difference."""
         return f"{self.unit.factor * value:{sign}.{self.unit.decimals}f}"
 
     def best(self, values: pd.Series) -> pd.Series:
-        """Which values (as in records) are the best; those that print alike are equally good to a reader."""
+        """Which values (as in records) are best; values that are printed alike count as equal."""
         printed = values.map(lambda value: float(self.printed(value)))
         return printed == (printed.max() if self.better == "higher" else printed.min())
 
 
-# By name, with {k} for the K; in the order in which records hold them.
+# Metrics by name, with {k} for the K, in the order in which records list them.
 REGISTRY: dict[str, Metric] = {}
 PerQuery = Callable[..., Floats]
 OverQueries = Callable[[Mapping[str, Floats]], float]
@@ -103,7 +103,7 @@ def per_query(
     intervals: Sequence[str] = (),
     tests: Sequence[str] = (),
 ) -> Callable[[PerQuery], PerQuery]:
-    """Register a metric of every query: (Ties), or (Ties, K) if its name has a {k}, to (queries,) values."""
+    """Register a per-query metric: from (Ties), or (Ties, K) if its name has a {k}, to (queries,) values."""
 
     def register(function: PerQuery) -> PerQuery:
         _add(Metric(name, label, unit, better, True, function, tuple(intervals), tuple(tests)))
@@ -113,7 +113,7 @@ def per_query(
 
 
 def over_queries(name: str, label: str, unit: Unit, better: Better) -> Callable[[OverQueries], OverQueries]:
-    """Register a metric of all queries at once: the judged queries' values by name to a float."""
+    """Register a metric of all queries at once: from the judged queries' values, by name, to a float."""
 
     def register(function: OverQueries) -> OverQueries:
         _add(Metric(name, label, unit, better, False, function))
@@ -130,16 +130,16 @@ def _add(metric: Metric) -> None:
 
 
 def _origin(metric: Metric) -> tuple[str, str]:
-    """Where its function stands: a file that is loaded again brings its metrics again."""
+    """Where a metric's function is defined: a file that is loaded twice registers its metrics twice."""
     return metric.function.__code__.co_filename, metric.function.__qualname__
 
 
 def family_of(name: str) -> str:
-    """The registry's name of a metric: `hit@{k}` of `hit@5`."""
+    """A metric's name in the registry: `hit@{k}` for `hit@5`."""
     return CUT_OFF.sub("@{k}", name)
 
 
 def cut_off_of(name: str) -> int | None:
-    """The K in a metric's name; None if it has none."""
+    """The K in a metric's name, or None if there is none."""
     found = CUT_OFF.search(name)
     return int(found[1]) if found else None

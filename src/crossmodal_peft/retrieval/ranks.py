@@ -1,9 +1,9 @@
-"""Where every relevant item stands among the gallery.
+"""Where every relevant item ranks in the gallery.
 
-Per (query, relevant item) two counts suffice for every metric: how many irrelevant items score above it and
-how many tie with it. A tile of scores is counted in float32, those of its rows in which that does not suffice
-again in float64, and no score is kept. The counts are those of exact scores (see `exact`), the same for every
-block size, device and thread count.
+For each (query, relevant item), two counts suffice for every metric: how many irrelevant items score above it
+and how many tie with it. Each tile of scores is counted in float32, rows for which that is not precise enough
+are counted again in float64, and no score is kept. The counts are those of exact scores (see `exact`), the
+same for every block size, device and thread count.
 """
 
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ from torch import Tensor
 from crossmodal_peft.retrieval.exact import exact_scores, mean_cosine, on_grid, refuse_inexact
 from crossmodal_peft.retrieval.relevance import Relevance
 
-# Scores in a tile, and its width. On a CPU 4 MB of scores stay in a cache, and NumPy sorts rows of up to 512
-# in a quarter of the product's time; a GPU wants few, large kernels.
+# Scores in a tile, and its width. On a CPU, 4 MB of scores stay in cache, and NumPy sorts rows of up to 512
+# in a quarter of the time of the product; a GPU needs few, large kernels.
 CPU_TILE, GPU_TILE = (2**20, 512), (2**27, 2**14)
-# Tiles are at least so many times wider than a query has relevant items, each of which searches the row.
+# Minimum tile width for each relevant item of a query, since every relevant item searches the whole row.
 WIDTH_PER_RELEVANT = 32
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Standing of every relevant item. Per-pair arrays run along `relevance.items`.
+    """The rank of every relevant item. Per-pair arrays are aligned with `relevance.items`.
 
     Attributes:
         scores: (pairs,) float64 exact inner product of the query and its relevant item.
         irrelevant_above, irrelevant_tied: (pairs,) int64 irrelevant items that score higher, or the same.
-        query_similarity, gallery_similarity: mean cosine between two different embeddings of the side.
+        query_similarity, gallery_similarity: mean cosine between two different embeddings of that side.
     """
 
     relevance: Relevance
@@ -51,16 +51,16 @@ def rank(
     query_ids: Sequence | None = None,
     gallery_ids: Sequence | None = None,
 ) -> Ranks:
-    """Count the irrelevant items above and level with every relevant item, by inner product.
+    """Count the irrelevant items that score above, or the same as, every relevant item, by inner product.
 
     Takes embeddings (queries, d) and (gallery, d), normalised for cosine similarity, and works on their
-    device. Holds a float32 copy of them and a few tiles of scores, `block` by `block` if that is given. The
-    ids name items in messages.
+    device. Holds a float32 copy of them and a few tiles of scores, each `block` by `block` if that is given.
+    The ids name items in messages.
 
     Raises:
         ValueError: shapes that do not fit each other or the relevance, or an embedding that is NaN, infinite
             or zero; the message names the item.
-        RuntimeError: the float32 products of this device are less exact than IEEE arithmetic allows.
+        RuntimeError: float32 products on this device are less exact than IEEE arithmetic allows.
     """
     if (len(queries), len(gallery)) != (relevance.query_count, relevance.gallery_size):
         raise ValueError(
@@ -88,13 +88,13 @@ def _count_block(
 ) -> Tensor:
     """(2, pairs) int64: irrelevant items above and tied, for a block of queries against the whole gallery.
 
-    `own`: (pairs,) each, the row, ascending, the item and the exact score of the block's relevant items.
-    `buffer` lends a tile's memory: fresh pages for every tile would take as long as sorting it.
+    `own`: row (ascending), item and exact score of the block's relevant items, (pairs,) each. `buffer` is
+    reused memory for a tile: allocating fresh pages for each would take as long as sorting it.
     """
     row, item, score = own
     width = buffer.shape[1]
     slot = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
-    # No score reaches the threshold of a slot that is not used.
+    # No score reaches the threshold of an unused slot.
     thresholds = bounds.new_full((len(queries), int(slot.max()) + 1), torch.inf)
     thresholds[row, slot] = score
     low, high = (thresholds - bounds).float(), (thresholds + bounds).float()
@@ -118,11 +118,11 @@ def _count_block(
 
 
 def _count(scores: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """(2, rows, slots) int64: how many scores of a row exceed `high`, and how many lie from `low` to it.
+    """(2, rows, slots) int64: how many scores of a row exceed `high`, and how many lie from `low` to `high`.
 
-    Scores may be left in another order.
+    May reorder the scores in place.
     """
-    # A GPU compares a tile with every threshold sooner than it sorts it.
+    # On a GPU, comparing a tile with every threshold is faster than sorting it.
     above, reaching = (_by_sorting if scores.device.type == "cpu" else _by_comparing)(scores, low, high)
     return torch.stack([above, reaching - above])
 

@@ -1,9 +1,9 @@
-"""Where the relevant items of every query stand, as groups of equally scored items. Loads no torch.
+"""Where the relevant items of every query rank, as groups of equally scored items. Loads no torch.
 
-Where items tie, every metric is its expected value over the random orders of the tied items (McSherry and
+If items tie, the value of every metric is its expectation over random orders of the tied items (McSherry and
 Najork 2008, "Computing information retrieval performance measures efficiently in the presence of tied
-scores"), so a constant scorer is at chance and the order of the gallery never matters. What several metrics
-need of that is here: expected counts and precisions among the first K.
+scores"), so a constant scorer is at chance and the order of the gallery never matters. This module has what
+several metrics need for that: expected counts and precisions among the first K.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Ties:
 
     @cached_property
     def leading(self) -> Integers:
-        """(judged queries,) the group of each query that holds its first relevant item."""
+        """(judged queries,) for each query, the group that holds its first relevant item."""
         return np.flatnonzero(self.found == 0)
 
     def on_queries(self, values: Floats) -> Floats:
@@ -83,12 +83,12 @@ def tie_groups(ranks: "Ranks") -> Ties:
 
 
 def or_nan(counts: Integers | Floats) -> Floats:
-    """Divisors with NaN in place of 0, so that a query without a relevant item has no value."""
+    """Divisors with NaN instead of 0, so that a query without a relevant item has no value."""
     return np.where(counts > 0, counts, np.nan).astype(np.float64)
 
 
 def found_among(ties: Ties, k: int) -> Floats:
-    """(queries,) expected relevant items among the first k; an item of a group is as likely at any place."""
+    """(queries,) expected relevant items in the first k; items are equally likely anywhere in their group."""
     places = np.clip(k - ties.before, 0, ties.size)
     return ties.summed(ties.relevant * places / ties.size)
 
@@ -96,9 +96,9 @@ def found_among(ties: Ties, k: int) -> Floats:
 def precision_sum(ties: Ties, k: int) -> Floats:
     """(queries,) expected sum of the precisions at the relevant items among the first k.
 
-    Place j = 1, 2, … of a group holds a relevant item with probability relevant / size. The places before it
-    hold the group's other relevant items spread evenly, so the precision there is
-    (found + 1 + spread * (j - 1)) / (before + j). The sum over j is harmonic: in closed form by digamma.
+    Place j = 1, 2, … of a group holds a relevant item with probability relevant / size. The group's other
+    relevant items are spread evenly over its other places, so the precision there is
+    (found + 1 + spread * (j - 1)) / (before + j). The sum over j is harmonic; digamma gives its closed form.
     """
     places = np.clip(k - ties.before, 0, ties.size)
     spread = (ties.relevant - 1) / np.maximum(ties.size - 1, 1)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from crossmodal_peft.retrieval.exact import exact_scores, on_grid, refuse_inexact
 
-# Scores in a tile, and its width: wide tiles, because selecting the best of a row has a cost per row.
+# Scores in a tile, and its width: tiles are wide because selecting the best of a row has a cost per row.
 CPU_TILE, GPU_TILE = (2**20, 2**12), (2**27, 2**16)
 # The k-th best maximum of 16 k groups of items is nearly the k-th best item.
 GROUPS_PER_ITEM = 16
-# With more candidates than this per wanted item float32 cannot tell the best of a tile.
+# With more candidates than this per wanted item, float32 is too coarse to find the best of a tile.
 CROWDED = 8
 
 
@@ -22,8 +22,8 @@ class Nearest:
     """The k best gallery items of every query, best first; equal scores by ascending gallery row.
 
     Attributes:
-        items: (queries, k) int64 gallery rows, -1 where the gallery holds fewer than k items.
-        scores: (queries, k) float64 exact inner products, -inf there.
+        items: (queries, k) int64 gallery rows; -1 if the gallery has fewer than k items.
+        scores: (queries, k) float64 exact inner products; -inf at those places.
     """
 
     items: NDArray[np.int64]
@@ -33,11 +33,11 @@ class Nearest:
 def nearest(queries: Tensor, gallery: Tensor, k: int, *, block: int | None = None) -> Nearest:
     """Find the k items with the highest inner product among the gallery (items, d), for queries (queries, d).
 
-    The result is that of exact scores (see `exact`), whatever the `block` of queries and items in a tile.
+    The result is that of exact scores (see `exact`), whatever the `block`: the queries and items in a tile.
 
     Raises:
         ValueError: k below 1, sides of different width, or an embedding that is NaN, infinite or zero.
-        RuntimeError: the float32 products of this device are less exact than IEEE arithmetic allows.
+        RuntimeError: float32 products on this device are less exact than IEEE arithmetic allows.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
@@ -53,8 +53,8 @@ def nearest(queries: Tensor, gallery: Tensor, k: int, *, block: int | None = Non
 def _nearest_of_block(
     queries: Tensor, gallery: Tensor, bounds: Tensor, k: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """(rows, k) each: the best items and exact scores of a block of queries in the whole gallery."""
-    # The k highest maxima of groups so far: the k-th best product is no lower than the last.
+    """(rows, k) each: the best items of the whole gallery, and their exact scores, for a block of queries."""
+    # The k highest group maxima so far: the k-th best product is no lower than the last of them.
     highest = torch.full((len(queries), k), -torch.inf, device=queries.device)
     found = []
     for first, tile in zip(range(0, len(gallery), width), gallery.split(width)):
@@ -73,7 +73,7 @@ def _nearest_of_block(
 
 
 def _best_of_rows(row: Tensor, item: Tensor, score: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """(rows, k) each, items and scores: the best of every row; of equal ones those that come first."""
+    """(rows, k) each, items and scores: the best of every row; among equals, those that come first."""
     order = torch.argsort(score, descending=True, stable=True)
     order = order[torch.argsort(row[order], stable=True)]
     place = torch.arange(len(row), device=row.device) - torch.searchsorted(row[order], row[order])
@@ -84,14 +84,14 @@ def _best_of_rows(row: Tensor, item: Tensor, score: Tensor, shape: tuple[int, in
 
 
 def _group_maxima(products: Tensor, k: int) -> Tensor:
-    """(rows, groups) the highest product of every group of columns, so that k maxima are of k items."""
+    """(rows, groups) the highest product in each group of columns, so that k maxima belong to k items."""
     columns = products.shape[1]
     groups = min(columns, max(GROUPS_PER_ITEM * k, columns // GROUPS_PER_ITEM))
     return products[:, : columns // groups * groups].unflatten(1, (-1, groups)).amax(dim=1)
 
 
 def _exact_best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Row and column of the k best of every row of exact scores; of equal ones those that come first."""
+    """Row and column of the k best exact scores of every row; among equals, those that come first."""
     kth = scores.topk(min(k, scores.shape[1])).values[:, -1:]
     above, level = scores > kth, scores == kth
     first = level.cumsum(dim=1, dtype=torch.int32) <= k - above.sum(dim=1, keepdim=True)

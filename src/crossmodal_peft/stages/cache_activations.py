@@ -9,7 +9,7 @@ from crossmodal_peft.config.settings import EncoderSettings
 def compute_activations(
     dataset: str, modality: str, stored: str, folder: Path, encoder: EncoderSettings, layout: Layout
 ) -> None:
-    """Compute the activations of one modality at a cut; `stored` is a cell's `stored`."""
+    """Compute the activations of one modality; `stored` is the cut, with `.fp32` after it for fp32."""
     from crossmodal_peft.data.arrays import read_manifest
     from crossmodal_peft.models.encoder import load_encoder
     from crossmodal_peft.training import activation_cache

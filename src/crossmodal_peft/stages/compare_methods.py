@@ -1,4 +1,4 @@
-"""Comparison of the methods of all cells."""
+"""Comparison of methods, over all cells."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from crossmodal_peft.files import atomic_write
 
 
 def write_comparisons(query_files: list[Path], layout: Layout) -> None:
-    """Write intervals of every method, paired tests between them, and the queries that all find hard."""
+    """Write intervals of every method, paired tests between methods, and the queries that all find hard."""
     from crossmodal_peft.data.arrays import read_manifests
     from crossmodal_peft.retrieval.compare import compare_methods, method_intervals
     from crossmodal_peft.retrieval.hard_queries import hardest_queries

@@ -1,4 +1,4 @@
-"""Parameters of every method at another scale, without weights."""
+"""Parameter counts of every method at another scale, without weights."""
 
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.schema import MethodSettings, Modality
@@ -13,7 +13,7 @@ def count_parameters(
     scalars: int,
     layout: Layout,
 ) -> None:
-    """Count every method's parameters on encoders by modality, projections and scalars of a loss included."""
+    """Count every method's parameters on `encoders`, including projections and the scalars of the loss."""
     from crossmodal_peft.models.budget import count_on_meta
 
     table = count_on_meta(methods, encoders, width, scalars)

@@ -8,9 +8,9 @@ from crossmodal_peft.files import write_json
 
 
 def fetch_dataset(source: str, kind: str, origin: dict[str, Any], layout: Layout) -> None:
-    """Fetch or find the files of a dataset kind, verified, and leave a receipt.
+    """Fetch or find the files of a dataset, verify them, and write a receipt.
 
-    `origin` is that of the dataset's settings.
+    `origin` comes from the dataset's settings.
     """
     folder = layout.dataset(source)
     folder.mkdir(parents=True, exist_ok=True)

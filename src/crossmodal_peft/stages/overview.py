@@ -1,4 +1,4 @@
-"""Recall and costs of each method, for DVC to compare commits."""
+"""Recall and costs of each method, with which DVC compares commits."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Preparation: a dataset's files become arrays and a manifest."""
+"""Preparation: turns a dataset's files into arrays and a manifest."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from crossmodal_peft.config.settings import EncoderSettings
 def prepare_dataset(
     name: str, data: DatasetSettings, encoders: dict[str, EncoderSettings], layout: Layout
 ) -> str:
-    """Decode a dataset into arrays and a manifest; returns a line of what was found."""
+    """Decode a dataset into arrays and a manifest; returns a line that says what was found."""
     from crossmodal_peft.data.prepare import prepare
 
     root = dataset_root(data, layout)
@@ -28,7 +28,7 @@ def prepare_dataset(
 
 
 def dataset_root(data: DatasetSettings, layout: Layout) -> Path:
-    """Folder under which the files of a dataset stand, unpacked."""
+    """The folder that holds a dataset's unpacked files."""
     unpack = plugins.module("datasets", data.kind).unpack
     root: Path = unpack(layout.dataset(data.source), layout.unpacked(data.source), **data.origin)
     return root

@@ -1,4 +1,4 @@
-"""The page of the settings in the report."""
+"""The settings page of the report."""
 
 from pathlib import Path
 from typing import Any

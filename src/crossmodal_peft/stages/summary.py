@@ -1,11 +1,11 @@
-"""What the aggregated results say in words."""
+"""The aggregated results in words."""
 
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.files import atomic_write
 
 
 def write_summary(layout: Layout) -> None:
-    """Write what the aggregated results say in words."""
+    """Summarise the aggregated results in words."""
     from crossmodal_peft.report.aggregate import read_aggregated
     from crossmodal_peft.report.summary import INPUTS, summary
 

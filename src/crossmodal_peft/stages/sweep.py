@@ -1,4 +1,4 @@
-"""The table of a search for learning rates."""
+"""The table of a learning-rate search."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from crossmodal_peft.files import atomic_write
 
 
 def write_sweep(cell_files: list[Path], out: Path) -> None:
-    """Write the table of a search for learning rates as CSV and Markdown; `out` is the stem."""
+    """Write the table of a learning-rate search as CSV and Markdown; `out` is their path without suffix."""
     from crossmodal_peft.report.sweep import as_markdown, learning_rates
 
     rates = learning_rates(cell_files)

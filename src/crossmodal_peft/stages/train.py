@@ -19,10 +19,10 @@ HISTORY = "history.csv"
 
 
 def train_cell(cell: Cell, layout: Layout, logging: Logging, bar: bool = False) -> None:
-    """Train a cell; write its weights, embeddings of validation and test, `cell.json` and history.
+    """Train a cell, and write its weights, validation and test embeddings, `cell.json` and history.
 
-    Goes on where an interrupted training stopped, if everything that it depends on is as it was. Raises
-    Interrupted on a request to stop.
+    Continues where an interrupted run stopped if nothing that it depends on has changed. Raises Interrupted
+    on a request to stop.
     """
     import torch
 
@@ -78,7 +78,7 @@ def _train_cell(
 
 
 def open_views(name: str, layout: Layout, logging: Logging, bar: bool, made: int) -> list[Any]:
-    """What shows a cell's training after so many steps made before: history file, bar or lines, loggers."""
+    """What shows a cell's training: history file, bar or lines, loggers; `made` steps are already done."""
     from crossmodal_peft.training.distributed import is_main_process
     from crossmodal_peft.training.progress import Bar, HistoryFile, ProgressLines, open_loggers
 
@@ -90,7 +90,7 @@ def open_views(name: str, layout: Layout, logging: Logging, bar: bool, made: int
 
 
 def say(line: str) -> None:
-    """Print a line at once, in the first of a cell's processes."""
+    """Print a line and flush it, in the first of a cell's processes only."""
     from crossmodal_peft.training.distributed import is_main_process
 
     if is_main_process():
@@ -98,7 +98,7 @@ def say(line: str) -> None:
 
 
 def input_hashes(cell: Cell, layout: Layout) -> dict[str, str]:
-    """The sha256 of every file that a cell's training reads, by name."""
+    """The sha256 of every file that training a cell reads, by name."""
     paths = {f"{name} manifest": path for name, path in layout.manifests(cell.dataset).items()}
     paths |= {
         f"{name} {modality} activations": path
@@ -115,7 +115,7 @@ def input_hashes(cell: Cell, layout: Layout) -> dict[str, str]:
 def write_cell(
     cell: Cell, layout: Layout, model: Any, trained: Any, splits: dict[str, Any], origin: dict[str, Any]
 ) -> None:
-    """Write what a training leaves; `cell.json`, which vouches for the rest, comes last."""
+    """Write the results of training; `cell.json`, which vouches for the rest, comes last."""
     from crossmodal_peft.models.checkpoint import save_weights
     from crossmodal_peft.models.dual_encoder import count_parameters
     from crossmodal_peft.models.peft_adapters import save_peft_adapters

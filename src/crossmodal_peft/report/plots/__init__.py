@@ -1,6 +1,6 @@
-"""One file per plot: what it must have is `Plot` in config/contracts.py.
+"""One file per plot: `Plot` in config/contracts.py says what it must have.
 
-Here is what the plots share: how a method looks, the style, the size. A figure is built from
+This module holds what the plots share: how a method looks, the style, the size. A figure is built from
 `matplotlib.figure.Figure` under `matplotlib.rc_context(STYLE)`, without pyplot: no display, no global state.
 """
 
@@ -31,7 +31,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
 }
-# Okabe and Ito's palette, which stays distinct to colour-blind readers; its yellow is too pale on white.
+# Okabe and Ito's palette, distinct for colour-blind readers too; without its yellow, too pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # No common divisor with the number of colours: the pair repeats only after 63 methods.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
@@ -47,7 +47,7 @@ class MethodStyle(NamedTuple):
 
 
 def styles(methods: Iterable[str]) -> dict[str, MethodStyle]:
-    """Looks by order of first appearance, which is the same in every csv file, so in every plot."""
+    """Looks by order of first appearance, which is the same in every CSV file and hence in every plot."""
     return {
         method: MethodStyle(
             COLOURS[index % len(COLOURS)],
@@ -59,7 +59,7 @@ def styles(methods: Iterable[str]) -> dict[str, MethodStyle]:
 
 
 def list_methods(axes: Axes, methods: Iterable[str]) -> None:
-    """Name the rows of a panel after the methods, the first on top."""
+    """Label the rows of a panel with the methods, the first at the top."""
     names = list(methods)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -75,12 +75,12 @@ def spread(frame: pd.DataFrame, mark: str) -> str:
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """Write small grey text below the figure, at its right."""
+    """Write small grey text below the figure, on the right."""
     figure.supxlabel(text, fontsize=8, color="#555555", x=0.99, ha="right")
 
 
 def tint(colour: str, share: float) -> tuple[float, float, float]:
-    """The colour mixed with white (share 0 is white, 1 the colour itself) or, above 1, with black (2)."""
+    """The colour mixed with white or black: a share of 0 is white, 1 the colour itself, and 2 black."""
     ground, weight = (1.0, share) if share <= 1 else (0.0, 2 - share)
     red, green, blue = (ground + weight * (part - ground) for part in to_rgb(colour))
     return red, green, blue

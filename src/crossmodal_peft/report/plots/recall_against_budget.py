@@ -23,7 +23,7 @@ SHOWN = "hit@1"
 def plot(quality: pd.DataFrame, costs: pd.DataFrame) -> Figure:
     """R@1 in percent, averaged over the directions of a dataset, with one deviation over the seeds.
 
-    Without any method at a budget, the figure says so.
+    If no method has a budget, the figure says so.
     """
     points = budget_points(quality, costs)
     datasets = list(points["dataset"].unique())

@@ -23,9 +23,9 @@ SHOWN = "hit@1"
 
 XY = tuple[float, float]
 
-# Where a name may stand: right of its mark first, then turned by so many eighths of 180 degrees.
+# Where a name may be placed, in eighths of 180 degrees around its mark: to the right first, then turned.
 TURNS = (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6, 7, -7, 8)
-# In typographic points: size of a name, least distance from its mark, distance that spares one crossing.
+# In typographic points: font size of a name, least distance from its mark, and the cost of one crossing.
 NAME_SIZE = 8
 GAP = 7
 CROSSING = 40
@@ -48,17 +48,18 @@ def plot(quality: pd.DataFrame, costs: pd.DataFrame) -> Figure:
     for axes in panels[len(datasets) :]:
         axes.remove()
     footnote(figure, f"{spread(quality, 'error bars')} Grey: Pareto front.")
-    figure.draw_without_rendering()  # the layout must stand before names can be kept apart
+    figure.draw_without_rendering()  # the layout must be final before names are placed
     for axes, dataset in zip(figure.axes, datasets, strict=True):
         _name_points(axes, points[points["dataset"] == dataset], looks)
     return figure
 
 
 def free_place(anchor: XY, size: XY, room: Bbox, taken: Sequence[Bbox], leaders: Sequence[Path]) -> Bbox:
-    """A near place of this size around the anchor, inside the room, that covers nothing taken and no leader.
+    """The nearest place of this size around the anchor, inside the room, that covers nothing taken.
 
-    Whatever the straight line from there to the anchor (its leader) crosses counts as a detour of CROSSING.
-    Where nothing is free, it is the place right of the anchor. Lengths in typographic points.
+    It covers no leader (straight line from a place to its anchor) either, and each crossing of its own leader
+    counts as a detour of CROSSING. If nothing is free, it is the place right of the anchor. Lengths are in
+    typographic points.
     """
     elsewhere = [box for box in taken if not box.contains(*anchor)]
 
@@ -100,7 +101,7 @@ def _panel(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> N
 
 
 def _name_points(axes: Axes, points: pd.DataFrame, looks: dict[str, MethodStyle]) -> None:
-    """Write each method's name beside its mark, joined by a line."""
+    """Write each method's name near its mark, joined to it by a line."""
     numbers = sorted(_numbers(points), key=lambda row: -row[2])
     bars = [[(x, y - deviation), (x, y + deviation)] for _, x, y, deviation in numbers]
     taken = [Bbox(_in_points(axes, bar)).padded(4) for bar in bars]
@@ -159,7 +160,7 @@ def _numbers(points: pd.DataFrame) -> list[tuple[str, float, float, float]]:
 
 def _around(anchor: XY, size: XY) -> Iterator[tuple[float, Bbox]]:
     for distance in range(GAP, 120, 6):
-        # A long line straight up or down would look like an error bar.
+        # A long vertical leader would look like an error bar.
         for turn in (turn for turn in TURNS if abs(turn) != 4 or distance < 2 * GAP):
             x = anchor[0] + cos(turn * pi / 8) * (distance + size[0] / 2)
             y = anchor[1] + sin(turn * pi / 8) * (distance + size[1] / 2)

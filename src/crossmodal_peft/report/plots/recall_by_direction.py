@@ -21,7 +21,7 @@ from crossmodal_peft.retrieval.metrics import family_of, metric_named
 
 INPUTS = ["quality"]
 
-# Metrics of one unit, and the share of the method's colour that fills the marker.
+# Metrics of the same unit, and the share of the method's colour that fills the marker.
 SHOWN = {"hit@1": 1.0, "hit@5": 0.45, "hit@10": 0.0}
 AXIS = ", ".join(dict.fromkeys(metric_named(family_of(name)).at("K").axis for name in SHOWN))
 
@@ -42,7 +42,7 @@ def plot(quality: pd.DataFrame) -> Figure:
             _panel(axes, shown[shown["direction"] == direction], styles(methods))
             axes.set_title(f"{dataset}: {arrow(direction)}")
             axes.tick_params(labelleft=axes is panels[0])
-        # The panels of a row share this axis: it must reach the farther of their points.
+        # The panels of a row share this axis, so it must reach the farthest point of both.
         panels[0].set_xlim(0, 1.05 * (shown["mean"] + shown["sd"].fillna(0)).max())
         for axes in panels[len(directions) :]:
             axes.remove()

@@ -16,7 +16,7 @@ SHOWN = {"seconds": ("training time (s)", 1.0), "peak_memory_bytes": ("peak memo
 
 @rc_context(STYLE)
 def plot(costs: pd.DataFrame) -> Figure:
-    """Stems from zero, so that lengths compare, with the deviation over seeds and the mean written beside."""
+    """Stems from zero, so that lengths compare, with the deviation over seeds and the mean as a number."""
     datasets = list(costs["dataset"].unique())
     looks = styles(costs["method"])
     height = len(datasets) * (0.7 + 0.22 * len(looks)) + 0.3

@@ -42,7 +42,7 @@ def _panel(
     for method, rows in epochs.groupby("method", sort=False):
         look = looks[str(method)]
         curve = over_seeds(rows, ["epoch"], column)
-        # Where some seeds stopped earlier, the mean would jump because its members change.
+        # Once some seeds have stopped, the mean would jump because it is over fewer of them.
         curve = curve[curve["seeds"] == rows["seed"].nunique()]
         mean, deviation = curve["mean"] * scale, curve["sd"] * scale
         line: dict[str, Any] = {

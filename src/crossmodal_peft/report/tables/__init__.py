@@ -1,7 +1,7 @@
-"""One file per table: what it must have is `Table` in config/contracts.py.
+"""One file per table: `Table` in config/contracts.py says what it must have.
 
-Here is what the tables share: how a mean over seeds is printed, where no number is, and how metrics are
-shown, of which a table lists the names only.
+This module holds what the tables share: how a mean over seeds or a missing number is printed, and how metrics
+are shown, for which a table only lists the names.
 """
 
 import math
@@ -17,7 +17,7 @@ MISSING = "–"
 
 
 def mean_and_deviation(mean: float, deviation: float, decimals: int) -> str:
-    """`12.3 ± 0.4`; without ± if the deviation is NaN (one seed), a dash if the mean is."""
+    """`12.3 ± 0.4`; without ± if the deviation is NaN (one seed), and a dash if the mean is NaN."""
     if math.isnan(mean):
         return MISSING
     return f"{mean:.{decimals}f}" + ("" if math.isnan(deviation) else f" ± {deviation:.{decimals}f}")
@@ -27,8 +27,8 @@ def metric_blocks(means: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Block
     """A block for each dataset and pair of modalities: methods in rows, metrics of each direction in columns.
 
     `means`: rows with dataset, method, direction, metric, mean and sd over the seeds, in the unit of records.
-    Labels, units and which mean of a column is best (the highest or the lowest) are those of the registry.
-    Raises ValueError if a metric is not in it.
+    Labels, units and whether the highest or lowest mean of a column is best come from the registry.
+    Raises ValueError if a metric is not registered.
     """
     for dataset, cells in means[means["metric"].isin(list(metrics))].groupby("dataset", sort=False):
         pairs = cells["direction"].map(pair)
@@ -38,7 +38,7 @@ def metric_blocks(means: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Block
 
 
 def units(metrics: Sequence[str]) -> str:
-    """How metrics are printed, for a caption: `percent`, or of several units which metric in which."""
+    """The unit of the metrics, for a caption: `percent`, or for several units, which metrics are in each."""
     labels: dict[str, list[str]] = {}
     for metric in map(metric_named, metrics):
         labels.setdefault(metric.unit.name, []).append(metric.label)

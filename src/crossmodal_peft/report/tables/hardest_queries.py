@@ -9,11 +9,11 @@ from crossmodal_peft.report.aggregate import arrow
 from crossmodal_peft.report.render import Block, Table
 
 INPUTS = ["hardest"]
-LONGEST = 60  # Characters of a caption that are shown.
+LONGEST = 60  # Longest caption shown, in characters.
 
 
 def table(hardest: pd.DataFrame) -> Table:
-    """A block for each dataset and direction: the query, its mean rank, and what stood first instead."""
+    """A block for each dataset and direction: the query, its mean rank, and what came first instead."""
     blocks = [
         _block(f"{dataset}: {arrow(str(direction))}", part)
         for (dataset, direction), part in hardest.groupby(["dataset", "direction"], sort=False)

@@ -35,9 +35,9 @@ HEADINGS = {
 def table(costs: pd.DataFrame, paper_scale: pd.DataFrame) -> Table:
     """Table of all methods; `paper_scale` has one row per method with the columns of COUNTS.
 
-    How a method was set (TUNING) is shown where the csv files have it. The table's csv holds counts, bytes
-    and seconds, a measured quantity as its mean and `_sd` over the seeds.
-    Raises ValueError that names the cells if two seeds of a method have different parameter counts.
+    How a method was set (TUNING) is shown if the CSV files have it. The table's CSV holds counts, bytes and
+    seconds, with each measured quantity as its mean and `_sd` over the seeds.
+    Raises ValueError naming the cells if two seeds of a method have different parameter counts.
     """
     counted = paper_scale.reindex(columns=["method", "size", "budget", *COUNTS])
     tidy = pd.concat([_trained(costs), counted.assign(dataset=PAPER_SCALE)])
@@ -68,7 +68,7 @@ def _blocks(tidy: pd.DataFrame) -> Iterator[Block]:
         texts = [[_text(row, name) for name in shown] for row in rows.to_dict("records")]
         index = pd.Index(rows["method"], name="Method")
         cells = pd.DataFrame(texts, index=index, columns=[HEADINGS[name] for name in shown])
-        # No column has a best cell: the least costly method is only the one that does least.
+        # No column has a best cell: the cheapest method is simply the one that does least.
         yield Block(_title(str(dataset)), cells, cells.map(lambda _: False))
 
 

@@ -9,11 +9,11 @@ from crossmodal_peft.report.render import Block, Table
 INPUTS = ["provenance"]
 CODE = ["revision", "python", "torch", "transformers", "peft"]
 MACHINE = ["device", "precision", "kernel", "cores", "memory_gib", "gpu", "processor"]
-DIGITS = 12  # Of a revision or a sha256; the csv file has them whole.
+DIGITS = 12  # Shown of a revision or a sha256; the CSV file has all of them.
 
 
 def table(provenance: pd.DataFrame) -> Table:
-    """How many cells were made how, and by which hash each input is known.
+    """How many cells were made with which code and machine, and the hash of each input.
 
     `provenance`: a row for each cell and input, with the columns of CODE and MACHINE, `changed` (whether
     tracked files differed from the revision), `input` and `sha256`.
@@ -37,7 +37,7 @@ def table(provenance: pd.DataFrame) -> Table:
 
 
 def _counted(cells: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The distinct rows of some columns, by how many cells have them."""
+    """The distinct rows of some columns, indexed by the number of cells that have them."""
     counts = cells.groupby(list(columns), sort=False).size().rename("cells").reset_index()
     return counts.set_index("cells")[list(columns)]
 

@@ -12,7 +12,7 @@ SHOWN = ["hit@1", "hit@5", "hit@10"]
 
 
 def table(quality: pd.DataFrame) -> Table:
-    """Table of all cells; its csv holds every metric (shares and ranks), its blocks SHOWN in their units."""
+    """Table of all cells; its CSV holds every metric (shares and ranks), its blocks SHOWN in their units."""
     groups = ["dataset", "method", "direction", "metric", "queries", "gallery"]
     tidy = over_seeds(quality, groups, "value")
     return Table(tidy=tidy, shown=list(metric_blocks(tidy, SHOWN)), caption=_caption(quality))

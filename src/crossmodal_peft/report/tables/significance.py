@@ -36,7 +36,7 @@ def _block(dataset: str, part: pd.DataFrame) -> Block:
 
 
 def _wide(part: pd.DataFrame, values: str) -> pd.DataFrame:
-    """Pairs × directions, both in their order of appearance."""
+    """Pairs × directions, both in order of appearance."""
     table = part.pivot(index="pair", columns="direction", values=values)
     table = table.loc[list(part.pair.unique()), list(part.direction.unique())]
     label = metric_named(SHOWN).label
