@@ -79,18 +79,23 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/sweep.smk"
 
 
+RESULTS = [
+    *OVERVIEW,
+    *expand(
+        f"{LAYOUT.results}/tables/{{name}}.{{kind}}",
+        name=plugins.names("tables"),
+        kind=["csv", "md", "tex"],
+    ),
+    *expand(f"{LAYOUT.results}/plots/{{name}}.{{kind}}", name=PLAN.plots, kind=["png", "svg"]),
+    LAYOUT.results / "summary.md",
+]
+
+
 rule all:
     default_target: True
     input:
         missing=PLAN.missing,
-        overview=OVERVIEW,
-        tables=expand(
-            f"{LAYOUT.results}/tables/{{name}}.{{kind}}",
-            name=plugins.names("tables"),
-            kind=["csv", "md", "tex"],
-        ),
-        plots=expand(f"{LAYOUT.results}/plots/{{name}}.{{kind}}", name=PLAN.plots, kind=["png", "svg"]),
-        summary=LAYOUT.results / "summary.md",
+        results=RESULTS,
 
 
 # What `snakemake --report` shows: snakemake report_pages && snakemake report_pages --report results/report.html
@@ -99,4 +104,5 @@ rule report_pages:
         pages=expand(
             f"{LAYOUT.results}/pages/{{name}}.html", name=["summary", "settings", *plugins.names("tables")]
         ),
-        results=rules.all.input,
+        missing=PLAN.missing,
+        results=RESULTS,

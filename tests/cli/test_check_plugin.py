@@ -36,11 +36,11 @@ from pathlib import Path
 from typing import Literal
 
 from crossmodal_peft.config.schema import FolderData
-from crossmodal_peft.data.images import read_picture
+from crossmodal_peft.data import images
 from crossmodal_peft.data.items import Item
 
 MODALITIES = ("text", "image")
-read_image = read_picture
+read_image = images.read_image
 
 
 class Settings(FolderData):
@@ -126,7 +126,7 @@ def test_a_registered_table_passes(here):
     [
         (["nothing.py", "--kind", "methods"], 3, "nothing.py: no such file"),
         (["nothing.py"], 3, "its folder names no kind of plugin; give --kind"),
-        (["nothing.py", "--kind", "method"], 2, "none of"),
+        (["nothing.py", "--kind", "method"], 2, "not one of"),
     ],
 )
 def test_what_cannot_be_checked_is_said(here, arguments, exit_code, complaint):

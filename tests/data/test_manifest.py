@@ -165,7 +165,7 @@ def test_a_changed_table_gives_another_receipt(media, layout):
     receipts = set()
     for table in (rows(), rows(8)):
         data = settings_of(write(media, table, "changing.csv"))
-        tiny_data.data_stages.download_dataset(data.source, data.kind, data.origin, layout)
+        tiny_data.fetch_dataset(data.source, data.kind, data.origin, layout)
         receipts.add((layout.dataset(data.source) / "source.json").read_text())
     assert len(receipts) == 2
 

@@ -123,14 +123,14 @@ def test_how_a_training_is_watched_reruns_nothing(smoke):
 
 TABLES = {"all", "plot", "summary", "table"}
 CELLS_AND_TABLES = {"aggregate", "compare_methods", "evaluate", "overview", *TABLES}
-TRAINED = "    epochs: PositiveInt\n"
+TRAINED = "    epochs: PositiveInt"
 # The module, the text before and after the edit, the rules that rerun, and for how many cells.
 EDITS = [
     ("models/learned_prefix", "std=0.02", "std=2.0", {"train", "count_at_paper_scale", *CELLS_AND_TABLES}, 2),
     ("training/step", "optimizer.step()", "optimizer.step(None)", {"train", *CELLS_AND_TABLES}, CELLS),
     ("training/step", "optimizer.step()", "optimizer.step()  # A comment.", set(), 0),
     ("training/progress", "import time", "import time as time", set(), 0),
-    ("config/settings", TRAINED, f"{TRAINED}    warmth: float = 1.0\n", set(), 0),
+    ("config/settings", TRAINED, f"    warmth: float = 1.0\n{TRAINED}", set(), 0),
     (
         "config/settings",
         "compile: bool = Field(False",
