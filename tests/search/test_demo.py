@@ -1,6 +1,5 @@
 """Claims about the demo, in a real browser on the smoke cells: what users see, what bad files cause."""
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from tempfile import TemporaryFile
 
 import pandas as pd
 import pytest
+from browser import ARGUMENTS, CHROMIUM, PATIENCE, needs_browser
 from conftest import smoke_layout
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
@@ -22,11 +22,6 @@ from crossmodal_peft.data import uploads
 from crossmodal_peft.search.demo import catalogue
 from crossmodal_peft.search.demo.searching import marks
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-ARGUMENTS += ["--disable-background-networking", "--disable-component-update"]
-PATIENCE = 120_000  # ms; the cores may be busy
 STAMPS = "usr/share/tuxpaint/stamps"
 
 

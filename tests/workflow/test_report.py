@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from browser import ARGUMENTS, CHROMIUM, PATIENCE, needs_browser
 from conftest import run, smoke_layout
 from playwright.sync_api import expect, sync_playwright
-from test_demo import ARGUMENTS, CHROMIUM, PATIENCE, needs_browser
 
 
 @pytest.fixture(scope="module")
