@@ -18,7 +18,7 @@ def table(provenance: pd.DataFrame) -> Table:
     `provenance`: a row for each cell and input, with the columns of CODE and MACHINE, `changed` (whether
     tracked files differed from the revision), `input` and `sha256`.
     """
-    cells = provenance.drop_duplicates(["dataset", "method", "seed"]).fillna("–").astype(str)
+    cells = provenance.drop_duplicates(["dataset", "method", "seed"]).astype(object).fillna("–").astype(str)
     changed = cells["changed"].map({"True": " + changes"}).fillna("")
     cells = cells.assign(revision=cells["revision"].str[:DIGITS] + changed)
     inputs = provenance[["input", "sha256"]].drop_duplicates().sort_values("input", kind="stable")
