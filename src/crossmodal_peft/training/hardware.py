@@ -1,16 +1,13 @@
 """Device, precision and attention implementation for this machine, and the memory that a training used."""
 
 import resource
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import torch
 
 from crossmodal_peft.config.settings import Train
 from crossmodal_peft.models.attention import Kernel
-from crossmodal_peft.training.distributed import from_main_process
 
 
 def resolve_device() -> torch.device:
@@ -18,42 +15,24 @@ def resolve_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-# A bf16 product may take half the time of an fp32 one (AMD Zen 4) or twice (Intel Sapphire Rapids with AMX
-# hidden by the host), although both processors report bf16 support. So it is measured; this threshold leaves
-# room for noise on both sides.
-MIN_BF16_SPEEDUP = 1.3
-
-
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of matrix products: the requested one, or for `auto` bf16 where it is faster."""
     if precision == "auto":
-        faster = (
-            torch.cuda.is_bf16_supported()
-            if device.type == "cuda"
-            else from_main_process(bf16_speedup) > MIN_BF16_SPEEDUP
-        )
+        faster = torch.cuda.is_bf16_supported() if device.type == "cuda" else bf16_is_faster()
         return torch.bfloat16 if faster else torch.float32
     return {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
 
 
-@cache
-def bf16_speedup() -> float:
-    """How many times faster this processor multiplies in bf16 than in fp32; 0 without bf16 support."""
-    if not torch.cpu._is_avx512_bf16_supported():
-        return 0.0
-    # The product of a feed-forward layer for a batch: 1024 tokens, widths 384 and 1536; about 10 ms.
-    pairs = {
-        kind: (torch.ones(1024, 384, dtype=kind), torch.ones(384, 1536, dtype=kind))
-        for kind in (torch.float32, torch.bfloat16)
-    }
-    seconds = {kind: min(_product_seconds(*pair) for _ in range(7)) for kind, pair in pairs.items()}
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+def bf16_is_faster() -> bool:
+    """Whether this processor multiplies faster in bf16 than in fp32.
 
-
-def _product_seconds(left: torch.Tensor, right: torch.Tensor) -> float:
-    began = time.perf_counter()
-    left @ right
-    return time.perf_counter() - began
+    Those with AMX do, and AMD's with AVX512-BF16 (2.1 times on one core). Intel's whose host hides AMX report
+    AVX512-BF16 too, but take twice the time. This is a rule and not a measurement, because the load of the
+    machine must not change the results of a cell.
+    """
+    has = torch.cpu.get_capabilities()
+    amd = str(has.get("cpu_name", "")).startswith("AMD")
+    return bool(has.get("amx_bf16") or (amd and has.get("avx512_bf16")))
 
 
 def resolve_kernel(kernel: str, device: torch.device, precision: torch.dtype) -> Kernel:
