@@ -10,6 +10,7 @@ from typing import Any
 
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.cell import Cell, cell, parts
+from crossmodal_peft.config.cell_file import CELL_FILE, WEIGHTS
 from crossmodal_peft.config.paths import RECEIPT, Layout
 from crossmodal_peft.config.settings import Folder, Package, Settings
 from crossmodal_peft.data import hub
@@ -81,7 +82,7 @@ class Plan:
 
     def group(self, w: Any) -> str | None:
         """Training only projections takes seconds: a cluster runs many as one job, other cells singly."""
-        return "frozen" if self.tuning(w.method).kind == "frozen" else None
+        return "projections" if self.tuning(w.method).kind in ("frozen", "ridge") else None
 
     # Files
 
@@ -111,8 +112,13 @@ class Plan:
 
     @cache  # noqa: B019 - there is one plan in a process.
     def read_by_seeds(self, dataset: str, method: str) -> list[str]:
-        """The files that training a method reads, which are the same for every seed."""
+        """The files that training a method reads and that are the same for every seed."""
         return self.read_by(self.cell(f"{dataset}/{method}/{self.settings.matrix.seeds[0]}"))
+
+    def started_from(self, w: Any) -> list[str]:
+        """The files of the cell whose projections a job's cell starts from; none if it starts otherwise."""
+        head = self.cell_of(w).head
+        return [f"{self.layout.checkpoint(head)}/{file}" for file in (WEIGHTS, CELL_FILE)] if head else []
 
     def own_files(self, encoder: str) -> list[Path]:
         """The files of the user's folder from which an encoder is copied; none for other sources."""

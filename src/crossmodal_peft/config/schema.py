@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 
 Modality = Literal["text", "image", "audio"]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]  # A share that may be 0, as of dropout.
 
 
 class Strict(BaseModel):
@@ -151,6 +152,10 @@ class MethodSettings(Strict):
                 f"budget: {getattr(self, 'peft_type', self.kind)} has no size that a budget could set"
             )
         return self
+
+    def training(self, train: Any, head: Any) -> Any:
+        """The settings that it trains with, from the blocks `train` and `head`; by default `train`."""
+        return train
 
     @property
     def size_key(self) -> str | None:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from crossmodal_peft.config import plugins
-from crossmodal_peft.config.schema import Modality, Share, Strict
+from crossmodal_peft.config.schema import Modality, Rate, Share, Strict
 
 
 class Package(Strict):
@@ -113,10 +113,23 @@ def any_of(kind: str) -> Any:
 class Train(Strict):
     """Training, the same for every method."""
 
-    epochs: PositiveInt = Field(description="Passes over the training split; the best on validation counts.")
+    start: Literal["head", "ridge", "random"] = Field(
+        "random",
+        description="What the projections start from: head (the trained projections of the method of kind "
+        "frozen, same dataset and seed), ridge (a closed form), or random.",
+    )
+    epochs: NonNegativeInt = Field(
+        description="Most passes over the training split; the best on validation counts, the start included."
+    )
+    patience: PositiveInt | None = Field(
+        None, description="Stop after so many epochs without a better one; null: run all epochs."
+    )
     batch_size: PositiveInt = Field(description="Items in a step, all contrasted with one another.")
     projection_learning_rate: PositiveFloat = Field(
         description="Peak learning rate of projections and of what the loss learns."
+    )
+    projection_dropout: Rate = Field(
+        0.0, description="Share of the pooled features that a step leaves out before the projection."
     )
     projection_dim: PositiveInt = Field(256, description="Width of the shared space.")
     loss: any_of("losses") = Field(  # type: ignore[valid-type]
@@ -171,6 +184,27 @@ class Train(Strict):
         if self.processes > self.batch_size:
             raise ValueError(f"processes: {self.processes}: more than batch_size {self.batch_size}")
         return self
+
+
+class Head(Strict):
+    """Training of the projections alone, which is all that a method of kind frozen does.
+
+    It costs seconds on cached features, so it need not share the bounds of trainings that adapt encoders.
+    """
+
+    start: Literal["ridge", "random"] = Field(
+        "ridge", description="ridge: a closed form towards the text features; or random."
+    )
+    epochs: NonNegativeInt = Field(40, description="Most passes over the training split.")
+    patience: PositiveInt | None = Field(
+        None, description="Stop after so many epochs without a better one; null: run all epochs."
+    )
+    batch_size: PositiveInt = Field(128, description="Items in a step.")
+    projection_learning_rate: PositiveFloat = Field(
+        3e-4, description="Peak learning rate of projections and of what the loss learns."
+    )
+    projection_dropout: Rate = Field(0.3, description="Share of the features that a step leaves out.")
+    weight_decay: NonNegativeFloat = Field(0.01, description="Not on the loss's scalars.")
 
 
 class Logging(Strict):
@@ -238,6 +272,7 @@ class Settings(Strict):
     encoders: dict[str, AnyEncoder]
     datasets: dict[str, any_of("datasets")]  # type: ignore[valid-type]
     methods: dict[str, any_of("methods")]  # type: ignore[valid-type]
+    head: Head = Head()
     train: Train
     logging: Logging = Logging()
     evaluate: Evaluate = Evaluate()

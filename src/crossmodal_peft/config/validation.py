@@ -9,11 +9,12 @@ import yaml
 from pydantic import ValidationError
 
 from crossmodal_peft.config import plugins
-from crossmodal_peft.config.cell import parts
+from crossmodal_peft.config.cell import head_of, parts
 from crossmodal_peft.config.renamed import renamed_keys
 from crossmodal_peft.config.settings import (
     AudioEncoder,
     Evaluate,
+    Head,
     ImageEncoder,
     Logging,
     Matrix,
@@ -91,6 +92,8 @@ def _mistakes(settings: Settings) -> Iterator[str]:
         if tuning.budget is not None and _sets_size(tuning):
             yield f"methods.{name}.budget: replaces {tuning.size_key}; give only one of the two"
     yield from _unfit(settings)
+    if settings.train.start == "head" and head_of(settings) is None:
+        yield "train.start: head: there is no method of kind frozen whose projections could be the start"
     if settings.sweep.seed in settings.matrix.seeds:
         yield f"sweep.seed: {settings.sweep.seed} is in matrix.seeds; tune on a seed that is not reported"
 
@@ -201,6 +204,7 @@ def _allowed(location: tuple[Any, ...]) -> list[str]:
         sections: dict[str, Any] = {
             "matrix": Matrix,
             "paths": Paths,
+            "head": Head,
             "train": Train,
             "logging": Logging,
             "evaluate": Evaluate,

@@ -12,15 +12,16 @@ from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import MethodSettings, Modality
 from crossmodal_peft.config.settings import Train
 from crossmodal_peft.models.encoder import Encoder
+from crossmodal_peft.models.projection import Projection
 
 
 class Tower(nn.Module):
-    """Encoder → pooling → linear projection → unit length."""
+    """Encoder → pooling → projection → unit length."""
 
     def __init__(self, encoder: Encoder, width: int, cut: str):
         super().__init__()
         self.encoder = encoder
-        self.projection = nn.Linear(encoder.output_width, width, bias=False)
+        self.projection = Projection(encoder.output_width, width)
         self.cut = cut
 
     def forward(self, activations: Tensor, lengths: Tensor | None) -> Tensor:
@@ -36,6 +37,7 @@ class DualEncoder(nn.Module):
         super().__init__()
         self.towers = nn.ModuleDict({str(modality): tower for modality, tower in towers.items()})
         self.encoders = [tower.encoder for tower in towers.values()]
+        self.projections = {modality: tower.projection for modality, tower in towers.items()}
 
     @property
     def device(self) -> torch.device:
@@ -91,6 +93,10 @@ class DualEncoder(nn.Module):
         """The trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
+    def statistics(self) -> dict[str, Tensor]:
+        """The statistics of the projections by name, which are saved with the trained parameters."""
+        return {name: value for name, value in self.named_buffers() if ".projection." in name}
+
 
 def build_model(
     load: Callable[[Modality], Encoder],
@@ -112,12 +118,14 @@ def build_model(
 
 
 def configure(model: DualEncoder, settings: Train) -> None:
-    """Turn on torch.compile and gradient checkpointing where the settings ask for them.
+    """Set the projections' dropout; turn on torch.compile and gradient checkpointing where settings ask for them.
 
     Raises ValueError if a C++ compiler is needed but missing.
     """
     if settings.compile and not torch.cuda.is_available() and not _has_compiler():
         raise ValueError("train.compile: no C++ compiler; install g++, or set it to false")
+    for projection in model.projections.values():
+        projection.dropout = settings.projection_dropout
     for encoder in model.encoders:
         encoder.checkpointing = settings.gradient_checkpointing
         if settings.compile:
