@@ -93,9 +93,17 @@ class DualEncoder(nn.Module):
         """The trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
+    def in_projections(self) -> dict[str, Tensor]:
+        """The projections' weights and statistics, by their names in the model."""
+        return {
+            f"towers.{modality}.projection.{name}": value
+            for modality, projection in self.projections.items()
+            for name, value in projection.state_dict(keep_vars=True).items()
+        }
+
     def statistics(self) -> dict[str, Tensor]:
-        """The statistics of the projections by name, which are saved with the trained parameters."""
-        return {name: value for name, value in self.named_buffers() if ".projection." in name}
+        """Those statistics alone, which are saved with the trained parameters."""
+        return {name: t for name, t in self.in_projections().items() if not isinstance(t, nn.Parameter)}
 
 
 def build_model(
@@ -118,7 +126,7 @@ def build_model(
 
 
 def configure(model: DualEncoder, settings: Train) -> None:
-    """Set the projections' dropout; turn on torch.compile and gradient checkpointing where settings ask for them.
+    """Set the projections' dropout, torch.compile and gradient checkpointing as the settings say.
 
     Raises ValueError if a C++ compiler is needed but missing.
     """

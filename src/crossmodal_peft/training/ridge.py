@@ -111,12 +111,16 @@ def principal_axes(features: Features, manifest: pd.DataFrame, modality: str, wi
     """
     train = manifest[manifest.split == "train"]
     rows = torch.cat(
-        [of[modality][_rows(train, d, modality)["row"].to_numpy()] for d, of in features.items() if modality in of]
+        [
+            of[modality][_rows(train, d, modality)["row"].to_numpy()]
+            for d, of in features.items()
+            if modality in of
+        ]
     )
     if width > rows.shape[1]:
         raise ValueError(
-            f"train.projection_dim: {width}: start: ridge maps into the {rows.shape[1]} features of {modality}, "
-            f"so at most {rows.shape[1]}; or use start: random"
+            f"train.projection_dim: {width}: start: ridge maps into the {rows.shape[1]} features of "
+            f"{modality}, so at most {rows.shape[1]}; or use start: random"
         )
     if width == rows.shape[1]:
         return torch.eye(width)

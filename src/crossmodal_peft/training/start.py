@@ -42,11 +42,12 @@ def load_head(model: DualEncoder, criterion: nn.Module, path: Path) -> None:
     Raises ValueError naming the file and a tensor if one is missing or of another shape.
     """
     weights = load_file(path)
-    places = {name: p for name, p in model.state_dict(keep_vars=True).items() if ".projection." in name}
-    places |= {f"{LOSS}{name}": p for name, p in criterion.named_parameters()}
+    places = model.in_projections() | {f"{LOSS}{name}": p for name, p in criterion.named_parameters()}
     with torch.no_grad():
         for name, place in places.items():
             if name not in weights or weights[name].shape != place.shape:
                 found = "missing" if name not in weights else f"of shape {tuple(weights[name].shape)}"
-                raise ValueError(f"{path}: {name} is {found}, not of shape {tuple(place.shape)}; train it again")
+                raise ValueError(
+                    f"{path}: {name} is {found}, not of shape {tuple(place.shape)}; train it again"
+                )
             place.copy_(weights[name])

@@ -1,4 +1,4 @@
-"""Frozen encoders and projections in closed form: a ridge regression onto the text features, no gradient step.
+"""Frozen encoders and projections in closed form: ridge regression onto text features, no gradient step.
 
 The simplest baseline: what adaptation cannot improve upon is not worth its cost. The strength of the penalty
 is chosen on validation (see `training.ridge`).
