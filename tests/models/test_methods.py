@@ -110,7 +110,7 @@ def test_saved_weights_restore_the_same_output(name, tmp_path: Path):
     step(model, encoder)
     expected = embed(model, encoder)
     model.fold()
-    save_weights(tmp_path / "weights.safetensors", model.trained())
+    save_weights(tmp_path / "weights.safetensors", model.saved())
     other = model_of(encoder, method(name), seed=4)
     other.fold()
     restore(other, tmp_path / "weights.safetensors")

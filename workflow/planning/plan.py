@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal_peft.config import plugins
-from crossmodal_peft.config.cell import Cell, cell, parts
+from crossmodal_peft.config.cell import Cell, cell, head_of, parts
 from crossmodal_peft.config.cell_file import CELL_FILE, WEIGHTS
 from crossmodal_peft.config.paths import RECEIPT, Layout
 from crossmodal_peft.config.settings import Folder, Package, Settings
@@ -44,6 +44,12 @@ class Plan:
             for rate in rates
             for dataset in self.settings.matrix.datasets
         ]
+
+    @property
+    def tried_heads(self) -> list[Cell]:
+        """The cells whose heads are trained with every combination of the search."""
+        head, seed = head_of(self.settings), self.settings.sweep.seed
+        return [self.cell(f"{dataset}/{head}/{seed}") for dataset in self.settings.matrix.datasets if head]
 
     @cache  # noqa: B019 - there is one plan in a process.
     def cell(self, name: str) -> Cell:
@@ -154,6 +160,12 @@ class Plan:
         encoders = [e for name in parts(w.dataset) for e in self.encoders(name).values()]
         loss = f"losses/{self.settings.train.loss.kind}"
         return code("train", f"methods/{self.tuning(w.method).kind}", loss, *self.families(encoders))
+
+    def code_of_head_search(self) -> str:
+        """The code of training heads with other settings."""
+        encoders = [e for cell in self.tried_heads for e in cell.encoders.values()]
+        loss = f"losses/{self.settings.train.loss.kind}"
+        return code("tune_head", "methods/frozen", loss, *self.families(encoders))
 
     def code_of_evaluation(self, w: Any) -> str:
         """The code of an evaluation; it includes the method's settings, which give the size in the record."""

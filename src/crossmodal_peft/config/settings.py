@@ -113,10 +113,10 @@ def any_of(kind: str) -> Any:
 class Train(Strict):
     """Training, the same for every method."""
 
-    start: Literal["head", "ridge", "random"] = Field(
+    start: Literal["head", "ridge", "kernel_ridge", "random"] = Field(
         "random",
         description="What the projections start from: head (the trained projections of the method of kind "
-        "frozen, same dataset and seed), ridge (a closed form), or random.",
+        "frozen, same dataset and seed), ridge or kernel_ridge (closed forms), or random.",
     )
     epochs: NonNegativeInt = Field(
         description="Most passes over the training split; the best on validation counts, the start included."
@@ -231,12 +231,23 @@ class Evaluate(Strict):
 
 
 class Sweep(Strict):
-    """The learning-rate search, evaluated on validation."""
+    """The search for learning rates and for the head's settings, evaluated on validation."""
 
-    learning_rates: dict[str, list[PositiveFloat]] = Field(
-        description="Rates to try for each method; for `frozen`, rates of the projections."
+    head: dict[str, list[Any]] = Field(
+        {}, description="Values to try for keys of `head`, in every combination."
     )
+    learning_rates: dict[str, list[PositiveFloat]] = Field(description="Rates to try for each method.")
     seed: NonNegativeInt = Field(description="A seed that is not in the matrix.")
+
+    @field_validator("head")
+    @classmethod
+    def _fit_the_head(cls, head: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        for key, values in head.items():
+            if key not in Head.model_fields:
+                raise ValueError(f"{key} is not a key of head: {', '.join(Head.model_fields)}")
+            for value in values:
+                Head.model_validate({key: value})
+        return head
 
 
 class Matrix(Strict):

@@ -61,8 +61,9 @@ def restore(model: DualEncoder, path: Path) -> None:
     Raises ValueError naming the tensors if any is missing, has no place (as when the encoder has fewer layers
     than the one that was trained), or has another shape.
     """
-    expected = {**model.trained(), **model.statistics()}
     weights = {name: t for name, t in load_file(path).items() if not name.startswith(LOSS)}
+    model.reshape_projections(weights)
+    expected = model.saved()
     wrong = {
         "missing": expected.keys() - weights.keys(),
         "without a place in the encoders": weights.keys() - expected.keys(),

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -101,9 +101,20 @@ class DualEncoder(nn.Module):
             for name, value in projection.state_dict(keep_vars=True).items()
         }
 
+    def reshape_projections(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the shapes of the projections that saved weights, by name, hold."""
+        for modality, projection in self.projections.items():
+            prefix = f"towers.{modality}.projection."
+            own = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
+            projection.reshape_for(own)
+
     def statistics(self) -> dict[str, Tensor]:
-        """Those statistics alone, which are saved with the trained parameters."""
+        """Those statistics alone."""
         return {name: t for name, t in self.in_projections().items() if not isinstance(t, nn.Parameter)}
+
+    def saved(self) -> dict[str, Tensor]:
+        """What a checkpoint holds: the trained parameters, and the statistics of the projections."""
+        return {**self.trained(), **self.statistics()}
 
 
 def build_model(

@@ -218,7 +218,7 @@ def finish(run: Run, cell: Cell) -> Trained:
         "epochs": len(position.history) - 1,
         **best_epoch(position.history),
     }
-    kept = {**run.trained(), **model.statistics()}
+    kept = {**run.trained(), **model.saved()}
     weights = {name: p.detach().cpu().clone() for name, p in kept.items()}
     return Trained(weights, pd.DataFrame(position.history), costs)
 

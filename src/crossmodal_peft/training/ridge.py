@@ -2,12 +2,13 @@
 
 One modality, the anchor, is text where there is text: its projection only standardises and, if the shared
 space is narrower than its features, rotates them onto their principal axes. Each other modality is regressed
-onto the anchor's features of the same items. The penalty's strength is the one with the best validation
-recall. Towards text, not from it: the other direction did worse on every dataset that was tried
-(benchmarks/heads.md).
+onto the anchor's features of the same items, linearly or with a kernel. Strength and kernel width are those
+with the best validation recall. Towards text, not from it: the other direction did worse wherever it was
+tried (benchmarks/heads.md).
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,66 @@ from crossmodal_peft.models.dual_encoder import DualEncoder
 from crossmodal_peft.training.embed import BATCH, embed_split
 from crossmodal_peft.training.validation import mean_recall
 
-# Of the penalty, relative to the number of pairs; features are standardised, so they need no unit.
+# Of the penalty, for means over the training pairs; features are standardised, so they have no unit.
 STRENGTHS = tuple(float(10.0 ** (exponent / 2)) for exponent in range(-6, 7))
+GAMMAS = (0.5, 1.0, 2.0)
+MOST_LANDMARKS = 4096  # A kernel of 4096 × 4096 in float64 is 134 MB, and is solved in seconds.
 
 Features = dict[str, dict[str, Tensor]]  # By dataset and modality: (rows, features).
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Means over all training pairs, float64: XᵀX / n, the penalty's matrix, and XᵀY / n."""
+
+    covariance: Tensor  # (inputs, inputs)
+    penalty: Tensor  # (inputs, inputs)
+    cross: Tensor  # (inputs, width)
+
+    def weights(self, strength: float) -> Tensor:
+        """The regression at a strength, (width, inputs)."""
+        return torch.linalg.solve(self.covariance + strength * self.penalty, self.cross).T
+
+
+@torch.no_grad()
+def start_from_ridge(
+    model: DualEncoder,
+    manifest: pd.DataFrame,
+    activations: dict[str, dict[str, Activations]],
+    kernel: bool = False,
+) -> None:
+    """Set the projections by ridge regressions; with `kernel`, those of modalities other than the anchor
+    act on the kernel to the training examples, of which at most MOST_LANDMARKS, evenly spaced, are taken.
+
+    Raises ValueError if the shared space is wider than the anchor's features, or if a modality never stands
+    beside the anchor.
+    """
+    features, train = standardise(model, manifest, activations), manifest[manifest.split == "train"]
+    anchor = "text" if "text" in model.projections else min(model.projections)
+    others = [modality for modality in model.projections if modality != anchor]
+    axes = principal_axes(known(features, train, anchor), anchor, model.projections[anchor].width)
+    model.projections[anchor].weight.copy_(axes)
+    found: dict[tuple[float, float], float] = {}
+    sums: dict[float, dict[str, Moments]] = {}
+    for gamma in GAMMAS if kernel else (0.0,):
+        for modality in others:
+            if kernel:
+                model.projections[modality].use_kernel(landmarks(features, train, modality), gamma)
+        sums[gamma] = {m: moments(model, features, train, m, anchor, axes) for m in others}
+        for strength in STRENGTHS:
+            set_weights(model, sums[gamma], strength)
+            embeddings = embed_split(model, manifest, activations, "validation", torch.float32)
+            found[strength, gamma] = mean_recall(embeddings)
+    strength, gamma = max(found, key=lambda values: (found[values], values))
+    for modality in others:
+        model.projections[modality].gamma.fill_(gamma or 1.0)
+    set_weights(model, sums[gamma], strength)
+
+
+def set_weights(model: DualEncoder, sums: Mapping[str, Moments], strength: float) -> None:
+    """Solve every modality's regression at one strength."""
+    for modality, of_pairs in sums.items():
+        model.projections[modality].weight.copy_(of_pairs.weights(strength))
 
 
 @torch.no_grad()
@@ -31,7 +88,7 @@ def standardise(
 ) -> Features:
     """Set the projections' statistics from the training split's pooled features.
 
-    Returns the features, standardised; rows of other splits are zero.
+    Returns the features, standardised; rows of other splits are not computed.
     """
     train = manifest[manifest.split == "train"]
     pooled = {
@@ -39,84 +96,59 @@ def standardise(
         for dataset, of in activations.items()
     }
     for modality, projection in model.projections.items():
-        rows = [
-            of[modality][np.unique(_rows(train, dataset, modality)["row"])]
-            for dataset, of in pooled.items()
-            if modality in of
-        ]
-        projection.standardise(torch.cat(rows).to(model.device))
+        projection.standardise(known(pooled, train, modality).to(model.device))
     return {
         dataset: {m: model.projections[m].standardised(f.to(model.device)).cpu() for m, f in of.items()}
         for dataset, of in pooled.items()
     }
 
 
-@torch.no_grad()
-def start_from_ridge(
-    model: DualEncoder, manifest: pd.DataFrame, activations: dict[str, dict[str, Activations]]
-) -> float:
-    """Set the projections by ridge regressions; returns the chosen strength.
-
-    Raises ValueError if the shared space is wider than the anchor's features, or if a modality never stands
-    beside the anchor.
-    """
-    features = standardise(model, manifest, activations)
-    anchor = "text" if "text" in model.projections else min(model.projections)
-    axes = principal_axes(features, manifest, anchor, model.projections[anchor].out_features)
-    model.projections[anchor].weight.copy_(axes)
-    sums = {m: moments(features, manifest, m, anchor, axes) for m in model.projections if m != anchor}
-    found: dict[float, float] = {}
-    for strength in STRENGTHS:
-        set_weights(model, sums, strength)
-        embeddings = embed_split(model, manifest, activations, "validation", torch.float32)
-        found[strength] = mean_recall(embeddings)
-    chosen = max(found, key=lambda strength: (found[strength], strength))
-    set_weights(model, sums, chosen)
-    return chosen
+def known(features: Features, train: pd.DataFrame, modality: str) -> Tensor:
+    """The training rows of a modality in all datasets, each once: (rows, features)."""
+    parts = [
+        of[modality][np.unique(_rows(train, dataset, modality)["row"])]
+        for dataset, of in features.items()
+        if modality in of
+    ]
+    return torch.cat(parts)
 
 
-def set_weights(model: DualEncoder, sums: Mapping[str, tuple[Tensor, Tensor]], strength: float) -> None:
-    """Solve every modality's regression at one strength; `sums` as from `moments`, by modality."""
-    for modality, (covariance, cross) in sums.items():
-        penalised = covariance + strength * torch.eye(len(covariance), dtype=covariance.dtype)
-        model.projections[modality].weight.copy_(torch.linalg.solve(penalised, cross).T)
+def landmarks(features: Features, train: pd.DataFrame, modality: str) -> Tensor:
+    """The training rows of a modality, or MOST_LANDMARKS of them, evenly spaced."""
+    rows = known(features, train, modality)
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_LANDMARKS)).round())]
 
 
 def moments(
-    features: Features, manifest: pd.DataFrame, modality: str, anchor: str, axes: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Means over all training pairs of a modality's and the anchor's features, float64.
+    model: DualEncoder, features: Features, train: pd.DataFrame, modality: str, anchor: str, axes: Tensor
+) -> Moments:
+    """The moments of a modality's inputs and the anchor's features on `axes` (width, features).
 
-    XᵀX / n (features, features) and XᵀY / n (features, width), with Y the anchor's features on `axes`
-    (width, features). Raises ValueError if no item has both.
+    Raises ValueError if no item has both modalities.
     """
-    train, count = manifest[manifest.split == "train"], 0
-    covariance, cross = 0.0, 0.0
+    projection, count = model.projections[modality].cpu(), 0
+    covariance, cross = torch.zeros(()), torch.zeros(())
     for dataset, of in features.items():
         if modality in of and anchor in of:
             targets = _rows(train, dataset, anchor).rename(columns={"row": "target"})
             pairs = _rows(train, dataset, modality).merge(targets, on="item")
-            x = of[modality][pairs["row"].to_numpy()].double()
+            x = projection.inputs(of[modality][pairs["row"].to_numpy()].double())
             y = of[anchor][pairs["target"].to_numpy()].double() @ axes.T.double()
             covariance, cross, count = covariance + x.T @ x, cross + x.T @ y, count + len(pairs)
     if not count:
         raise ValueError(f"start: ridge: no item has both {modality} and {anchor}; use start: random")
-    return torch.as_tensor(covariance) / count, torch.as_tensor(cross) / count
+    penalty = torch.eye(len(covariance), dtype=torch.float64)
+    if len(projection.landmarks):  # The norm in the kernel's space; the diagonal keeps it invertible.
+        penalty = projection.inputs(projection.landmarks.double()) + 1e-8 * penalty
+    model.projections[modality].to(model.device)
+    return Moments(covariance / count, penalty, cross / count)
 
 
-def principal_axes(features: Features, manifest: pd.DataFrame, modality: str, width: int) -> Tensor:
-    """(width, features): the identity, or if `width` is less the training features' first principal axes.
+def principal_axes(rows: Tensor, modality: str, width: int) -> Tensor:
+    """(width, features): the identity, or if `width` is less the rows' first principal axes.
 
     Raises ValueError if `width` is more than there are features.
     """
-    train = manifest[manifest.split == "train"]
-    rows = torch.cat(
-        [
-            of[modality][_rows(train, d, modality)["row"].to_numpy()]
-            for d, of in features.items()
-            if modality in of
-        ]
-    )
     if width > rows.shape[1]:
         raise ValueError(
             f"train.projection_dim: {width}: start: ridge maps into the {rows.shape[1]} features of "
@@ -134,7 +166,7 @@ def _rows(part: pd.DataFrame, dataset: str, modality: str) -> pd.DataFrame:
 
 
 def _pooled(model: DualEncoder, modality: str, source: Activations, part: pd.DataFrame) -> Tensor:
-    """The pooled features (rows, features) of the rows in `part`."""
+    """The pooled features (rows, features) of the rows in `part`; others are zero."""
     encoder, cut = model.towers[modality].encoder, model.towers[modality].cut
     features = torch.zeros(len(source.array), encoder.output_width)
     model.eval()

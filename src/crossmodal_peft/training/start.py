@@ -28,8 +28,8 @@ def set_start(
     are standardised; those of others act on features that are about to change, and are left alone. Raises
     ValueError as `load_head` and `start_from_ridge` do.
     """
-    if cell.train.start == "ridge":
-        start_from_ridge(model, manifest, activations)
+    if cell.train.start in ("ridge", "kernel_ridge"):
+        start_from_ridge(model, manifest, activations, kernel=cell.train.start == "kernel_ridge")
     elif head is not None:
         load_head(model, criterion, head)
     elif all(cell.tuning.reach(modality) is None for modality in model.projections):
@@ -42,6 +42,7 @@ def load_head(model: DualEncoder, criterion: nn.Module, path: Path) -> None:
     Raises ValueError naming the file and a tensor if one is missing or of another shape.
     """
     weights = load_file(path)
+    model.reshape_projections(weights)
     places = model.in_projections() | {f"{LOSS}{name}": p for name, p in criterion.named_parameters()}
     with torch.no_grad():
         for name, place in places.items():
