@@ -1,8 +1,19 @@
 """Claims about JSON: one way of reading, with a line that names the file."""
 
-import pytest
+from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+from typer.testing import CliRunner
+
+from crossmodal_peft.cli.main import app
+from crossmodal_peft.config.cell_file import read_cell_file
+from crossmodal_peft.data.datasets import karpathy
+from crossmodal_peft.data.encoder_folder import read_configuration
+from crossmodal_peft.data.receipts import check_receipt
 from crossmodal_peft.files import parse_json, read_json
+from crossmodal_peft.report import aggregate, sweep
+from crossmodal_peft.training.checkpointing import StateFolder
 
 UNUSABLE = {
     "[]": r"holds \[\], not a JSON object",
@@ -43,3 +54,42 @@ def test_a_byte_order_mark_before_json_is_no_part_of_it(tmp_path):
 def test_numbers_keep_every_bit():
     text = "[0.1, 123456789012345678901, -0.0, 5e-324, 1.7976931348623157e308]"
     assert repr(parse_json(text)) == "[0.1, 123456789012345678901, -0.0, 5e-324, 1.7976931348623157e+308]"
+
+
+def a_record(path: Path) -> None:
+    aggregate.aggregate([path], path.parent)
+
+
+def a_state(path: Path) -> None:
+    state, problem = StateFolder(path.parent, {}).read()
+    assert state is None and "moved to" in problem
+    raise ValueError(f"{path.parent}: {problem}")
+
+
+READERS = {
+    "source.json": lambda path: check_receipt(path.parent),
+    "record.json": a_record,
+    "cell.json": lambda path: read_cell_file(path.parent),
+    "swept/cell.json": lambda path: sweep.learning_rates([path]),
+    "config.json": lambda path: read_configuration(path.parent),
+    "state/state.json": a_state,
+    "dataset_coco.json": lambda path: list(karpathy.items(path.parent, SimpleNamespace(name="coco"))),
+}
+
+
+@pytest.mark.parametrize("text", UNUSABLE, ids=lambda text: text[:12])
+@pytest.mark.parametrize("name", READERS)
+def test_every_file_of_json_is_refused_in_one_line_with_its_name(name, text, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=path.name.replace(".", r"\.")) as refusal:
+        READERS[name](path)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("settings", UNUSABLE, ids=lambda text: text[:12])
+def test_settings_that_are_no_object_are_refused_by_a_command(settings):
+    done = CliRunner().invoke(app, ["prepare", "birds", f"--settings={settings}"])
+    assert done.exit_code == 3 and done.output.startswith("crossmodal-peft: --settings: ")
+    assert done.output.count("\n") == 1

