@@ -15,7 +15,7 @@ from crossmodal_peft.config.schema import DatasetSettings, FoundData, Modality, 
 from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.data.encoder_folder import unknown_share
 from crossmodal_peft.data.items import Item, Refused, split_of
-from crossmodal_peft.files import atomic_write, require_room
+from crossmodal_peft.files import atomic_write, delete_partial, require_room
 
 BATCH = 16  # A decoded 12-megapixel photograph takes 36 MB.
 MAX_UNKNOWN = 0.5  # Share of the tokens in all captions; a vocabulary that fits has next to none.
@@ -40,6 +40,7 @@ def prepare(
     Refused items are also listed in refused.csv. Raises ValueError if they are too many or a split is empty.
     """
     dataset = plugins.module("datasets", settings.kind)
+    delete_partial(out)
     found = _limited(list(dataset.items(root, settings)), settings)
     _require_enough([item for item in found if isinstance(item, Refused)], len(found), settings, out)
     if "text" in encoder_folders:

@@ -3,22 +3,19 @@
 Source: the Debian package tuxpaint-stamps-default 2022.06.04-1 (GPL-2, tuxpaint.org).
 """
 
-import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 from PIL import Image
 from pydantic import Field
 
 from crossmodal_peft.config.schema import DatasetSettings
+from crossmodal_peft.data.archives import fill_once
 from crossmodal_peft.data.images import on_white
 from crossmodal_peft.data.items import Item, Refused
-from crossmodal_peft.data.packages import fetch_debian_package
+from crossmodal_peft.data.packages import fetch_debian_package, unpack_debian_package
 from crossmodal_peft.files import verify
 
 MODALITIES = ("text", "image", "audio")
@@ -53,14 +50,11 @@ def download(raw: Path) -> dict[str, str]:
 
 
 def unpack(raw: Path, out: Path) -> Path:
-    """Unpack the downloaded package into `out`, once; returns the folder of the stamps."""
-    if not out.exists():
-        with TemporaryDirectory(dir=raw) as folder:
-            subprocess.run(["dpkg-deb", "-x", next(raw.glob("*.deb")), folder], check=True)
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):  # Another process was faster; its folder is identical.
-                os.rename(folder, out)
-            Path(folder).mkdir(exist_ok=True)
+    """Unpack the downloaded package into `out`, once; returns the folder of the stamps.
+
+    Raises RuntimeError if it cannot be unpacked.
+    """
+    fill_once(out, lambda folder: unpack_debian_package(raw / f"{PACKAGE}_{VERSION}_all.deb", folder))
     return out / STAMPS
 
 
