@@ -1,5 +1,10 @@
-"""Claims about JSON: one way of reading, with a line that names the file."""
+"""Claims about JSON and text: one way of reading, whatever the locale, and a line that names the file."""
 
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,3 +98,44 @@ def test_settings_that_are_no_object_are_refused_by_a_command(settings):
     done = CliRunner().invoke(app, ["prepare", "birds", f"--settings={settings}"])
     assert done.exit_code == 3 and done.output.startswith("crossmodal-peft: --settings: ")
     assert done.output.count("\n") == 1
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def without_encoding(path: Path) -> Iterator[str]:
+    """The calls in a file that read or write text in the encoding of the locale."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        given = {keyword.arg for keyword in node.keywords}
+        text = name in ("read_text", "write_text") and len(node.args) <= (name == "write_text")
+        process = name in ("run", "Popen", "check_output") and given & {"text", "universal_newlines"}
+        if (text and "encoding" not in given) or process:
+            yield f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def test_no_text_is_read_or_written_in_the_encoding_of_the_locale():
+    folders = [ROOT / name for name in ("src", "workflow", "benchmarks", "docs")]
+    files = [path for folder in folders for path in folder.rglob("*.py")]
+    assert [place for path in files for place in without_encoding(path)] == []
+
+
+LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_an_ascii_locale_changes_neither_settings_nor_pages(tmp_path):
+    (tmp_path / "table.md").write_text("text → image, Übung\n", encoding="utf-8")
+    program = (
+        "import locale; assert locale.getencoding() == 'ANSI_X3.4-1968'\n"
+        "from crossmodal_peft.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", program]
+    for words in (["page", "table.md", "page.html"], ["--help"]):
+        done = subprocess.run(
+            [*command, *words], cwd=tmp_path, env=os.environ | LOCALE, capture_output=True, encoding="utf-8"
+        )
+        assert done.returncode == 0, done.stderr
+    assert "COMMAND …" in done.stdout  # A character that the locale does not have.
+    assert "text → image, Übung" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -173,7 +173,7 @@ def _limited(found: list[Item | Refused], settings: DatasetSettings) -> Sequence
     return items[: settings.limit]
 
 
-def _require_known(found: list[Any], folder: Path, name: str) -> None:
+def _require_known(found: Sequence[Any], folder: Path, name: str) -> None:
     """Raise ValueError if the text encoder does not know the words of the captions; print it if some."""
     share = unknown_share([text for item in found if isinstance(item, Item) for text in item.texts], folder)
     if share > MAX_UNKNOWN:
