@@ -36,7 +36,7 @@ def test_a_caption_is_a_sentence():
 
 
 def test_no_two_phrases_have_the_same_caption_or_sound_the_same():
-    assert len({phrase.caption for phrase in PHRASES.values()}) == len(PHRASES) == 121 * 12 * 2 * 3
+    assert len({phrase.caption for phrase in PHRASES.values()}) == len(PHRASES) == 117 * 12 * 2 * 3
     sounds = {(phrase.instrument, phrase.tempo, *phrase.steps) for phrase in PHRASES.values()}
     assert len(sounds) == len(PHRASES)
     assert len({(i.bank, i.program) for i in INSTRUMENTS.values()}) == len(INSTRUMENTS)
@@ -56,4 +56,4 @@ def test_all_notes_can_be_played():
 
 def test_the_score_is_the_same_on_every_machine():
     written = "\n".join(f"{name} {phrase.steps}" for name, phrase in PHRASES.items())
-    assert hashlib.sha256(written.encode()).hexdigest()[:16] == "39e88759c23d3d25"
+    assert hashlib.sha256(written.encode()).hexdigest()[:16] == "69d937959555d9c1"

@@ -1,8 +1,8 @@
 """The instruments of the SoundFont MuseScore_General that play the phrases, and their registers.
 
 They are its melodic presets, without those that sound as another one does (the small version plays violins,
-violas, cellos and basses all with the same samples), and without the acoustic pianos, which are nearly silent
-without the SoundFont's modulators: TinySoundFont ignores these.
+violas, cellos and basses all with the same samples, and its mandolin is its steel-string guitar), and without
+the acoustic pianos, which are nearly silent without the SoundFont's modulators: TinySoundFont ignores these.
 """
 
 from dataclasses import dataclass
@@ -45,10 +45,8 @@ TABLE = """
 72 0:22 harmonica
 65 0:23 bandoneon
 52 0:24 nylon-string guitar
-64 8:24 ukulele
 52 0:25 steel-string guitar
 52 8:25 twelve-string guitar
-64 16:25 mandolin
 52 0:26 jazz guitar
 52 8:26 Hawaiian guitar
 52 0:27 clean electric guitar
@@ -56,7 +54,6 @@ TABLE = """
 52 8:28 funk guitar
 52 0:29 overdriven guitar
 52 0:30 distorted guitar
-52 8:30 feedback guitar
 52 0:31 guitar harmonics
 40 0:32 acoustic bass
 40 0:33 fingered bass guitar
@@ -70,7 +67,6 @@ TABLE = """
 60 0:41 viola
 48 0:42 cello
 40 0:43 contrabass
-60 0:44 tremolo strings
 60 0:45 pizzicato strings
 60 0:46 harp
 48 0:47 timpani
