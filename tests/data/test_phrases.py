@@ -4,11 +4,12 @@ import sys
 
 import numpy as np
 import pytest
+import tiny_data
+import tiny_raw
 from tiny_soundfont import write_soundfont
 
 from crossmodal_peft.config.schema import Split
 from crossmodal_peft.data.datasets import phrases
-from crossmodal_peft.data.instruments import INSTRUMENTS
 from crossmodal_peft.data.items import split_of
 from crossmodal_peft.data.score import PHRASES
 
@@ -19,9 +20,8 @@ ENCODERS = {"text": "any", "audio": "any"}
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("font")
-    presets = [(instrument.bank, instrument.program) for instrument in INSTRUMENTS.values()]
-    write_soundfont(folder / phrases.FONT, presets)
-    return folder
+    tiny_raw.make_phrases(folder)
+    return tiny_data.layout_in(folder).unpacked("phrases") / phrases.FONTS
 
 
 def play(root, name, rate=RATE):
