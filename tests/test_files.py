@@ -16,7 +16,7 @@ from crossmodal_peft.config.cell_file import read_cell_file
 from crossmodal_peft.data.datasets import karpathy
 from crossmodal_peft.data.encoder_folder import read_configuration
 from crossmodal_peft.data.receipts import check_receipt
-from crossmodal_peft.files import parse_json, read_json
+from crossmodal_peft.files import parse_json, read_json, why_missing
 from crossmodal_peft.report import aggregate, sweep
 from crossmodal_peft.training.checkpointing import StateFolder
 
@@ -139,3 +139,12 @@ def test_an_ascii_locale_changes_neither_settings_nor_pages(tmp_path):
         assert done.returncode == 0, done.stderr
     assert "COMMAND …" in done.stdout  # A character that the locale does not have.
     assert "text → image, Übung" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_in_an_experiment_of_dvc_in_a_copy_a_missing_file_says_why(tmp_path, monkeypatch):
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "tmp1"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert "birds.csv: not in the copy of this project that `dvc exp run --temp`" in why_missing(
+        Path("birds.csv")
+    )

@@ -80,6 +80,16 @@ def _private(folder: Path) -> Path:
     return own
 
 
+def why_missing(path: Path) -> str:
+    """Why a file of the user's is not there, in words for a refusal."""
+    if "/.dvc/tmp/" in Path.cwd().as_posix():
+        return (
+            f"{path}: not in the copy in which `dvc exp run --temp` runs, with only those files "
+            "that git or DVC knows: git add or dvc add it, or leave out --temp"
+        )
+    return f"{path}: no such file or folder; it is relative to the folder that snakemake runs in"
+
+
 def _out_of_space(error: Exception) -> bool:
     number, text = getattr(error, "errno", None), str(error)
     return any(number == code or f"(os error {code})" in text for code in OUT_OF_SPACE)

@@ -198,6 +198,7 @@ def test_a_local_folder_becomes_an_encoder(model, tmp_path):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
+        (shutil.rmtree, "model: no such file or folder; it is relative to the folder that snakemake runs in"),
         (lambda f: (f / "config.json").unlink(), r"no config\.json"),
         (
             lambda f: (f / "model.safetensors").rename(f / "model-00001-of-00002.safetensors"),

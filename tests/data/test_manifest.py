@@ -194,7 +194,7 @@ def test_an_unreadable_table_gives_a_one_line_error(tmp_path, name, content, mes
 
 def test_a_missing_table_says_where_it_was_looked_for(tmp_path):
     data = settings_of(tmp_path / "none.csv")
-    with pytest.raises(ValueError, match="none.csv: no such file; it is relative to"):
+    with pytest.raises(ValueError, match="none.csv: no such file or folder; it is relative to"):
         manifest.download(tmp_path, **data.origin)
 
 

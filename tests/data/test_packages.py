@@ -1,5 +1,6 @@
 """Claims about downloads: nothing unverified or half-written counts as downloaded."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Package, Paths, TextEncoder
+from crossmodal_peft.data import debian
 from crossmodal_peft.data.archives import fill_once
 from crossmodal_peft.data.datasets import stamps
 from crossmodal_peft.data.packages import fetch_debian_package, fetch_wheel
@@ -116,6 +118,10 @@ def test_stamps_are_unpacked_outside_the_folder_of_downloads(tmp_path):
     assert (stamps.unpack(raw, out) / "a.txt").read_text() == "A stamp."
     assert os.listdir(raw) == [package.name] and os.listdir(out.parent) == ["stamps"]
     raw.chmod(0o700)
+    (raw / "stamps_0_all.deb").write_bytes(b"an older one")
+    with pytest.raises(ValueError, match=r"raw: holds stamps_0_all\.deb, .*, not exactly one Debian package"):
+        stamps.unpack(raw, tmp_path / "again" / "stamps")
+    (raw / "stamps_0_all.deb").unlink()
     package.write_bytes(b"damaged")
     with pytest.raises(RuntimeError, match=r"dpkg-deb cannot unpack .*_all\.deb \(dpkg-deb: error"):
         stamps.unpack(raw, tmp_path / "again" / "stamps")
@@ -172,3 +178,31 @@ def test_an_encoder_that_was_modified_is_refused(tmp_path):
     (tmp_path / "source.json").write_text('{"files": {"model.safetensors": "0"}}')
     with pytest.raises(ValueError, match="model.safetensors: changed since it was downloaded"):
         check_receipt(tmp_path)
+
+
+def test_a_debian_package_is_unpacked_once(tmp_path):
+    (tmp_path / "tree" / "DEBIAN").mkdir(parents=True)
+    control = "Package: name\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: small\n"
+    (tmp_path / "tree" / "DEBIAN" / "control").write_text(control)
+    (tmp_path / "tree" / "sound").write_text("a")
+    raw, out = tmp_path / "raw", tmp_path / "unpacked" / "name"
+    raw.mkdir()
+    subprocess.run(["dpkg-deb", "-b", tmp_path / "tree", raw / "name_1_all.deb"], check=True)
+    debian.unpack(raw, out)
+    assert (out / "sound").read_text() == "a"
+    (out / "sound").write_text("kept")
+    debian.unpack(raw, out)
+    assert (out / "sound").read_text() == "kept"
+    assert [path.name for path in raw.iterdir()] == ["name_1_all.deb"]
+
+
+def test_the_receipt_of_a_debian_package_says_what_it_is(tmp_path):
+    (tmp_path / "name_1_all.deb").write_bytes(b"placed")
+    digest = hashlib.sha256(b"placed").hexdigest()
+    receipt = debian.download("name", "1", digest, "MIT", tmp_path)
+    assert receipt == {
+        "source": "Debian package name 1",
+        "licence": "MIT",
+        "sha256": digest,
+        "file": "name_1_all.deb",
+    }

@@ -3,7 +3,7 @@
 
 rule download_dataset:
     input:
-        read=lambda w: PLAN.of_source(w.name).read,
+        read=lambda w: PLAN.own_tables(w.name),
     output:
         receipt=LAYOUT.dataset("{name}") / RECEIPT,
     log:

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from crossmodal_peft.files import parse_json, verify
+from crossmodal_peft.files import parse_json, verify, why_missing
 
 WEIGHTS = "model.safetensors"
 FILES = ("*.json", "*.txt", WEIGHTS)  # In the top folder: settings, tokeniser, weights.
@@ -68,6 +68,8 @@ def fetch_folder(source: Path, folder: Path) -> None:
 
 def check(folder: Path) -> None:
     """Raise ValueError naming the folder and the fix if it does not hold a usable model."""
+    if not folder.is_dir():
+        raise ValueError(why_missing(folder))
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder}: no config.json; is this a Hugging Face model folder?")
     if not (folder / WEIGHTS).is_file():

@@ -12,11 +12,9 @@ from PIL import Image
 from pydantic import Field
 
 from crossmodal_peft.config.schema import DatasetSettings
-from crossmodal_peft.data.archives import fill_once
+from crossmodal_peft.data import debian
 from crossmodal_peft.data.images import on_white
 from crossmodal_peft.data.items import Item, Refused
-from crossmodal_peft.data.packages import fetch_debian_package, unpack_debian_package
-from crossmodal_peft.files import verify
 
 MODALITIES = ("text", "image", "audio")
 PACKAGE = "tuxpaint-stamps-default"
@@ -35,26 +33,19 @@ class Settings(DatasetSettings):
 
 
 def download(raw: Path) -> dict[str, str]:
-    """Download the Debian package with apt into `raw`; returns the contents of its receipt.
+    """Download the Debian package into `raw`; returns the contents of its receipt.
 
     Raises RuntimeError saying how to continue if apt cannot download it, ValueError if its sha256 differs.
     """
-    package = fetch_debian_package(PACKAGE, VERSION, raw)
-    verify(package, SHA256)
-    return {
-        "source": f"Debian package {PACKAGE} {VERSION}",
-        "licence": "GPL-2",
-        "sha256": SHA256,
-        "file": package.name,
-    }
+    return debian.download(PACKAGE, VERSION, SHA256, "GPL-2", raw)
 
 
 def unpack(raw: Path, out: Path) -> Path:
     """Unpack the downloaded package into `out`, once; returns the folder of the stamps.
 
-    Raises RuntimeError if it cannot be unpacked.
+    Raises ValueError or RuntimeError as `debian.unpack`.
     """
-    fill_once(out, lambda folder: unpack_debian_package(raw / f"{PACKAGE}_{VERSION}_all.deb", folder))
+    debian.unpack(raw, out)
     return out / STAMPS
 
 
