@@ -145,6 +145,4 @@ def test_in_an_experiment_of_dvc_in_a_copy_a_missing_file_says_why(tmp_path, mon
     copy = tmp_path / ".dvc" / "tmp" / "exps" / "tmp1"
     copy.mkdir(parents=True)
     monkeypatch.chdir(copy)
-    assert "birds.csv: not in the copy of this project that `dvc exp run --temp`" in why_missing(
-        Path("birds.csv")
-    )
+    assert "birds.csv: not in the copy in which `dvc exp run --temp` runs" in why_missing(Path("birds.csv"))
