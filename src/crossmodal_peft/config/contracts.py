@@ -150,12 +150,12 @@ class DatasetExtras(Protocol):
     """What a kind of dataset may have."""
 
     def read_image(self, path: Path) -> "Image.Image":
-        """A picture as RGB. What it raises is the reason why the item is refused."""
+        """A picture as RGB. Raises ValueError or OSError if it cannot be read; its item is then refused."""
 
     def read_audio(self, path: Path, rate: int) -> "np.ndarray":
         """A mono float32 wave (samples,) at this sample rate in Hz, if sound is not kept in sound files.
 
-        What it raises is the reason why the item is refused.
+        Raises ValueError or OSError if it cannot be read; its item is then refused.
         """
 
 
