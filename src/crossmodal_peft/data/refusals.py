@@ -27,15 +27,16 @@ def decoding() -> Iterator[None]:
 
 
 def by_reason(reasons: Iterable[str]) -> str:
-    """How often each kind of reason occurs, most often first: `3 × cannot be decoded, 1 × is silent`.
+    """How often each kind of reason occurs, most often first: `3 cannot be decoded, 1 is silent`.
 
     Names of files, numbers and details after a colon, semicolon or bracket are left out.
     """
-    counts = Counter(_kind(reason) for reason in reasons)
-    return ", ".join(f"{count} × {kind}" for kind, count in counts.most_common())
+    counts = Counter(map(kind_of, reasons))
+    return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
 
 
-def _kind(reason: str) -> str:
+def kind_of(reason: str) -> str:
+    """A reason without names of files, numbers and details."""
     reason = re.sub(r"^(row \d+|[^:]*\.\w{1,5}): ", "", reason)
     reason = re.split(r"[:;(]", reason)[0].strip()
     return re.sub(r"'[^']*'|\d[\d.,]*", "…", reason)
