@@ -298,6 +298,7 @@ def test_a_format_whose_decoder_takes_more_memory_has_a_lower_bound(monkeypatch)
 def test_pictures_are_prepared_one_at_a_time_and_named_where_they_are_refused(tmp_path):
     good = saved(Image.effect_noise((40, 20), 50), tmp_path / "good.png")
     bad = saved(Image.new("L", (40, 20)), tmp_path / "bad.png")
+    (tmp_path / "config.json").write_text('{"model_type": "dinov2"}')
     encoder = SimpleNamespace(family="dinov2", image_size=14)
     dataset = SimpleNamespace(read_image=read_image)
     read = readers_of(dataset, {"image": tmp_path}, {"image": encoder})["image"]

@@ -66,8 +66,7 @@ def test_media_are_prepared_or_refused_by_name_and_counted_by_reason(table, layo
     for name, reason in REFUSED.items():
         assert reasons[name].startswith(reason)
     assert (
-        "6 refused: 2 is silent, 1 cannot be decoded, 1 is too thin, 1 has no content, 1 is empty ("
-        in line
+        "6 refused: 2 is silent, 1 cannot be decoded, 1 is too thin, 1 has no content, 1 is empty (" in line
     )
     listed = pd.read_csv(layout.manifest("tiny").with_name("refused.csv"))
     assert dict(zip(listed["item"], listed["reason"])) == reasons
