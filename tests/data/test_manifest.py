@@ -97,6 +97,7 @@ def test_csv_parquet_and_json_lines_give_the_same_items(media):
         images=[media / "pictures/0.png"],
         audios=[media / "sounds/0.wav"],
         split="train",
+        labels=("one. two", 'said "three"'),
     )
 
 
@@ -107,7 +108,8 @@ MISTAKES = {
     "/etc/x.png: must be relative": {"image": "/etc/x.png"},
     "split is 'dev', not one of: train, validation, test": {"split": "dev"},
     "split is '', not one of": {"split": ""},
-    "its group 'a' is also in train": {"group": "a", "split": "test"},
+    "its group 'a' is also in train; give all items of a group one split": {"group": "a", "split": "test"},
+    "its file 0.png is also in train, as 'bird 0'; give both one split": {"image": "pictures/0.png"},
     "duplicate id": {"id": "bird 0"},
     "no id": {"id": ""},
 }

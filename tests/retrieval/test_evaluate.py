@@ -99,7 +99,7 @@ def test_a_gallery_has_every_caption_once_and_every_picture():
         {
             "split": "test",
             "modality": ["text", "text", "image", "image", "text"],
-            "label": [3, 3, 3, 3, 4],
+            "labels": [(3,), (3,), (3,), (3,), (4,)],
             "source": ["A cat.", "A cat.", "one.png", "two.png", "A dog."],
         }
     )
@@ -173,6 +173,8 @@ def test_the_hardest_queries_are_named_with_what_stood_first_instead(three):
     manifest = pd.DataFrame(
         {
             "modality": ["text", "text", "image", "image", "image"],
+            "dataset": "d",
+            "item": ["a", "c", "a", "b", "c"],
             "label": [0, 1, 0, 0, 1],
             "source": ["A cat.", "A dog.", "a.png", "b.png", "c.png"],
         }

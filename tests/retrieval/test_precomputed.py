@@ -1,6 +1,7 @@
 """Claims about precomputed embeddings."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -34,6 +35,26 @@ def test_rows_and_ids_give_the_same_result(files):
     assert expected.summary["hit@1"] == pytest.approx(2 / 3)
     assert list(by_id.queries["query"]) == ["cat-1", "cat 2", "0"]
     assert list(by_id.queries["retrieved"][1]) == ["a dog", "a cat"]
+
+
+def test_equal_embeddings_with_different_answers_cap_recall(tmp_path):
+    for side in "qg":
+        np.save(tmp_path / f"{side}.npy", np.eye(4)[[0, 0, 2, 3]] + 0.1)
+    (tmp_path / "r.csv").write_text("query,item\n0,0\n1,1\n2,2\n3,3\n")
+    arguments = [
+        f"--{name}={tmp_path / file}"
+        for name, file in (
+            ("queries", "q.npy"),
+            ("gallery", "g.npy"),
+            ("relevance", "r.csv"),
+            ("out", "o.csv"),
+        )
+    ]
+    done = CliRunner().invoke(app, ["score", "--ks=1,2", *arguments])
+    assert done.exit_code == 0, done.output
+    assert "] ≤ 75.0 |" in done.output and "≤: the most that the relevance allows" in done.output
+    [row] = pd.read_csv(tmp_path / "o.csv").to_dict("records")
+    assert (row["hit@1"], row["hit@1_cap"], row["hit@2"]) == (0.75, 0.75, 1) and "hit@2_cap" not in row
 
 
 def test_the_command_prints_a_table_and_writes_it(files):

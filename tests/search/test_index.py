@@ -37,6 +37,7 @@ def manifest() -> pd.DataFrame:
     frame["modality"] = ["text"] * 20 + ["image"] * 40
     frame["dataset"] = ["a"] * 15 + ["b"] * 5 + ["a"] * 40
     frame["label"] = [*range(15), *range(5)] + [i % 15 for i in range(40)]
+    frame["labels"] = [(label,) for label in frame["label"]]
     return frame.assign(item=[f"item {i}" for i in range(60)])
 
 

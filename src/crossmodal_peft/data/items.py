@@ -1,6 +1,7 @@
 """What a dataset yields: items, the units of training, and those it had to refuse."""
 
 import hashlib
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from crossmodal_peft.config.schema import Split
 class Item:
     """One example with a representation in every modality of its dataset.
 
-    Items of the same `group` are relevant to each other and never end up in different splits. Where a
-    modality has several representations (five captions, two speakers), training draws one per epoch and
-    evaluation uses all. `split` is set where the data comes already split; None: a hash of the group decides.
+    Items of the same `group` never end up in different splits. Items with a label in common are relevant to
+    each other; without `labels`, the group is the label. A caption whose `normal_form` is one of its item's
+    labels has that label alone. Where a modality has several representations (five captions, two speakers),
+    training draws one per epoch and evaluation uses all. `split` is set where the data comes already split;
+    None: a hash of the group decides. `also`: rows of a table that were joined to this one.
     """
 
     name: str
@@ -22,6 +25,8 @@ class Item:
     images: list[Path] = field(default_factory=list)
     audios: list[Path] = field(default_factory=list)
     split: str | None = None
+    labels: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     def of(self, modality: str) -> list[str] | list[Path]:
         """Its representations in one modality: captions or file paths."""
@@ -39,6 +44,15 @@ class Refused:
 
     name: str
     reason: str
+
+
+def normal_form(caption: str) -> str:
+    """What equal captions have in common.
+
+    Case, the form of Unicode, the width of spaces, and punctuation at the end do not tell captions apart.
+    """
+    folded = " ".join(unicodedata.normalize("NFKC", caption).casefold().split())
+    return folded.rstrip(" .,;:!?…") or folded
 
 
 def split_of(group: str, split: Split) -> str:

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import DatasetSettings, FoundData, Modality, Split
 from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.data.items import Item, Refused, split_of
+from crossmodal_peft.data.overlaps import Overlaps, overlaps
 from crossmodal_peft.files import atomic_write, require_room
 
 BATCH = 16  # A decoded 12-megapixel photograph takes 36 MB.
@@ -22,28 +23,38 @@ Readers = dict[str, Callable[[Any], Any]]
 COLUMNS = ["item", "split", "modality", "row", "source", "reason", "group"]
 
 
+class Prepared(NamedTuple):
+    """A prepared dataset: its manifest, and what its items share."""
+
+    manifest: pd.DataFrame
+    overlaps: Overlaps
+
+
 def prepare(
     root: Path,
     encoder_folders: Mapping[Modality, Path],
     settings: DatasetSettings,
     encoders: dict[str, Any],
     out: Path,
-) -> pd.DataFrame:
+) -> Prepared:
     """Decode every item of the unpacked dataset at `root` once; write a manifest and one array per modality.
 
-    The manifest has a row for each representation of an item: item, group, label (of the group; items with
-    equal labels are relevant to each other), split, modality, row (in the array), length (tokens without
-    padding; -1: all), source (caption or file path), reason (why the item was refused; its row is then -1).
+    The manifest has a row for each representation of an item: item, group, split, modality, row (in the
+    array), length (tokens without padding; -1: all), source (caption or file path), reason (why the item was
+    refused; its row is then -1), labels (of the item, one a line; only if a group is not its items' label),
+    label (a number for these, or for the group). `data.labels` says what is relevant to what.
     Refused items are also listed in refused.csv. Raises ValueError if they are too many or a split is empty.
     """
     dataset = plugins.module("datasets", settings.kind)
     found = _limited(list(dataset.items(root, settings)), settings)
-    _require_enough([item for item in found if isinstance(item, Refused)], len(found), settings, out)
+    items = [item for item in found if isinstance(item, Item)]
+    count = len(found) + sum(len(item.also) for item in items)
+    _require_enough([item for item in found if isinstance(item, Refused)], count, settings, out)
     writers = {
         modality: ArrayWriter(
             out / f"{modality}.npy",
             plugins.module("encoders", encoders[modality].family).preparer(folder, encoders[modality]),
-            sum(len(item.of(modality)) for item in found if isinstance(item, Item)),
+            sum(len(item.of(modality)) for item in items),
         )
         for modality, folder in encoder_folders.items()
     }
@@ -51,20 +62,22 @@ def prepare(
     rows = [
         row for item in shown(found, out.name) for row in _rows(item, writers, readers, root, settings.split)
     ]
-    manifest = pd.DataFrame(rows, columns=COLUMNS)
+    labelled = ["labels"] if any(item.labels for item in items) else []
+    manifest = pd.DataFrame(rows, columns=[*COLUMNS, *labelled])
     refused = [Refused(row["item"], row["reason"]) for row in rows if row["reason"]]
-    _require_enough(refused, len(found), settings, out)
+    _require_enough(refused, count, settings, out)
     _require_all_splits(manifest)
-    groups = sorted(manifest.loc[manifest.reason == "", "group"].unique())
-    manifest["label"] = manifest["group"].map({group: label for label, group in enumerate(groups)}).fillna(-1)
-    manifest["label"] = manifest["label"].astype("int64")
+    names = manifest[labelled[0] if labelled else "group"]
+    codes = {name: code for code, name in enumerate(sorted(names[manifest.reason == ""].unique()))}
+    manifest["label"] = names.map(codes).fillna(-1).astype("int64")
     lengths = {modality: writer.close() for modality, writer in writers.items()}
     manifest["length"] = [
         lengths[m][row] if row >= 0 else -1 for m, row in zip(manifest.modality, manifest.row)
     ]
     with atomic_write(out / "manifest.parquet") as path:
         manifest.to_parquet(path, index=False)
-    return manifest
+    accepted = set(manifest.loc[manifest.reason == "", "item"])
+    return Prepared(manifest, overlaps([item for item in items if item.name in accepted], settings.split))
 
 
 class ArrayWriter:
@@ -115,7 +128,7 @@ def _rows(
     try:
         media = {m: [_decode(source, readers[m]) for source in item.of(m)] for m in writers}
     except (ValueError, OSError) as error:
-        yield blank | {"reason": str(error)}
+        yield from (blank | {"item": name, "reason": str(error)} for name in (item.name, *item.also))
         return
     for modality, decoded in media.items():
         for source, medium in zip(item.of(modality), decoded, strict=True):
@@ -125,6 +138,7 @@ def _rows(
                 "row": writers[modality].add(medium),
                 "source": str(source.relative_to(root)) if isinstance(source, Path) else source,
                 "group": item.group,
+                "labels": "\n".join(item.labels or [item.group]),
             }
 
 

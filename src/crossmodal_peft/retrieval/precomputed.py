@@ -1,5 +1,6 @@
 """Precomputed embeddings: .npy files, optionally ids, and a table of relevant pairs."""
 
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,15 @@ def read_embeddings(path: Path, ids: Path | None = None) -> Gallery:
         fault = "is zero" if np.isfinite(embeddings[row]).all() else "holds NaN or infinity in float32"
         raise ValueError(f"{path}: row {row} {fault}; {int(unusable.sum())} such row(s) in all")
     rows = np.arange(len(array))
-    return Gallery(
-        torch.from_numpy(embeddings), rows, rows if ids is None else _read_ids(ids, path, len(array))
-    )
+    positions = rows if ids is None else _read_ids(ids, path, len(array))
+    return Gallery(torch.from_numpy(embeddings), rows, positions, _contents(embeddings))
+
+
+def _contents(embeddings: np.ndarray) -> np.ndarray | None:
+    """A number for each row, the same for equal rows; None if no two are equal."""
+    codes: dict[bytes, int] = {}
+    found = [codes.setdefault(blake2b(row.tobytes()).digest(), len(codes)) for row in embeddings]
+    return np.array(found) if len(codes) < len(found) else None
 
 
 def _read_ids(path: Path, embeddings: Path, count: int) -> np.ndarray:

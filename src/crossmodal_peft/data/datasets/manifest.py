@@ -2,13 +2,15 @@
 
 Source, licence and citation are the user's. Columns:
 
-- `id`: name of the item, unique;
+- `id`: name of the item, unique; default: its files;
 - `split`: train, validation or test; without it a hash of the group decides (setting `split`);
 - `caption`, or `captions` for several, as a list (in CSV a JSON list);
 - `image`, `audio`: file path relative to the table; in Parquet and JSON Lines also a list of paths;
-- `group`: items of one group are relevant to each other and in the same split; default: one group per item.
+- `group`: items of one group are in the same split; default: one group per item;
+- `label`: items with a label in common are relevant to each other, also a list; default: their captions.
 
-Other columns are ignored.
+Other columns are ignored. Rows with the same files are one item, and without `split`, items that share a file
+or a caption are one group (see `data.overlaps`); labelled items may share captions with those of other sides.
 """
 
 import json
@@ -21,7 +23,8 @@ from pydantic import Field
 
 from crossmodal_peft.config.schema import FoundData, mark
 from crossmodal_peft.data import images
-from crossmodal_peft.data.items import Item, Refused
+from crossmodal_peft.data.items import Item, Refused, normal_form
+from crossmodal_peft.data.overlaps import own_items
 from crossmodal_peft.files import sha256
 
 MODALITIES = ("text", "image", "audio")
@@ -69,29 +72,36 @@ def unpack(raw: Path, out: Path, manifest: str) -> Path:
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
-    """All rows of the table, in order.
+    """The items of the table, in the order of their first rows.
 
     Raises ValueError if the table cannot be read, or lacks a column for a modality of the dataset.
     """
     table = read_table(Path(settings.manifest))
     _require_columns(table, settings)
-    sides: dict[str, str] = {}
+    return own_items(list(_rows(root, table, settings)), by_caption="label" not in table.columns)
+
+
+def _rows(root: Path, table: pd.DataFrame, settings: Settings) -> Iterator[Item | Refused]:
     names: set[str] = set()
     for number, row in enumerate(table.to_dict("records"), start=1):
-        name = str(_values(row.get("id"))[0]) if _values(row.get("id")) else ""
+        name = _name(row, number, names)
         if not name or name in names:
             yield Refused(name or f"row {number}", f"row {number}: duplicate id" if name else "no id")
             continue
         names.add(name)
         try:
-            item = _item(root, name, {str(k): v for k, v in row.items()}, settings)
+            yield _item(root, name, {str(k): v for k, v in row.items()}, settings)
         except ValueError as error:
             yield Refused(name, str(error))
-            continue
-        if item.split and sides.setdefault(item.group, item.split) != item.split:
-            yield Refused(name, f"its group {item.group!r} is also in {sides[item.group]}")
-        else:
-            yield item
+
+
+def _name(row: dict[Any, Any], number: int, taken: set[str]) -> str:
+    """The id of a row; in a table without ids its files, and its number where they stand above already."""
+    if "id" in row:
+        return "".join(str(value) for value in _values(row["id"])[:1])
+    files = [str(path) for key in ("image", "audio") for path in _values(row.get(key))]
+    name = " + ".join(files) or f"row {number}"
+    return f"{name} (row {number})" if name in taken else name
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -119,7 +129,7 @@ def _object(line: str, number: int) -> dict[str, Any]:
 
 def _require_columns(table: pd.DataFrame, settings: Settings) -> None:
     known = f"its columns are: {', '.join(map(str, table.columns))}"
-    needed = [("id",), *[("caption", "captions") if m == "text" else (m,) for m in settings.encoders]]
+    needed = [("caption", "captions") if m == "text" else (m,) for m in settings.encoders]
     for names in needed:
         if not set(names) & set(table.columns):
             raise ValueError(f"{settings.manifest}: no column {' or '.join(names)}; {known}")
@@ -135,16 +145,26 @@ def _item(root: Path, name: str, row: dict[str, Any], settings: Settings) -> Ite
     texts = [text for text in texts if text]
     if "text" in settings.encoders and not texts:
         raise ValueError("no caption")
-    group = _values(row.get("group"))
+    # Tables that are trained together may use the same ids.
+    own, group = f"{Path(settings.manifest).stem}:{name}", _values(row.get("group"))
     return Item(
         name=name,
-        # Tables that are trained together may use the same ids.
-        group=str(group[0]) if group else f"{Path(settings.manifest).stem}:{name}",
+        group=str(group[0]) if group else own,
         texts=texts,
         images=_files(root, row, "image", settings),
         audios=_files(root, row, "audio", settings),
         split=side,
+        labels=_labels(row["label"])
+        if "label" in row
+        else tuple(sorted({*map(normal_form, texts)})) or (own,),
     )
+
+
+def _labels(cell: Any) -> tuple[str, ...]:
+    labels = tuple(sorted({" ".join(str(value).split()) for value in _values(cell)}))
+    if not labels:
+        raise ValueError("no label; fill in the column or leave it out")
+    return labels
 
 
 def _files(
