@@ -14,7 +14,7 @@ from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import DatasetSettings, FoundData, Modality, Split
 from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.data.items import Item, Refused, split_of
-from crossmodal_peft.data.overlaps import Overlaps, overlaps
+from crossmodal_peft.data.overlaps import Overlaps, overlaps, united
 from crossmodal_peft.files import atomic_write, require_room
 
 BATCH = 16  # A decoded 12-megapixel photograph takes 36 MB.
@@ -203,7 +203,9 @@ def _require_enough(refused: list[Refused], found: int, settings: DatasetSetting
 def _require_all_splits(manifest: pd.DataFrame) -> None:
     missing = {"train", "validation", "test"} - set(manifest.split)
     if missing:
+        groups = manifest[manifest.reason == ""].drop_duplicates("item")["group"]
         raise ValueError(
             f"no items in {', '.join(sorted(missing))}: of {manifest.item.nunique()} items "
-            f"{manifest.loc[manifest.reason != '', 'item'].nunique()} were refused; see `limit` and `split`"
+            f"{manifest.loc[manifest.reason != '', 'item'].nunique()} were refused; "
+            + (united(groups) or "see `limit` and `split`")
         )
