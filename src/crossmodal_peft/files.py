@@ -1,8 +1,9 @@
-"""Atomic writes, checksums, and checks for free disk space."""
+"""Atomic writes, JSON, checksums, and checks for free disk space."""
 
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -86,4 +87,50 @@ def verify(path: Path, expected: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON atomically."""
     with atomic_write(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, fix: str) -> dict[str, Any]:
+    """The object in a JSON file. Raises ValueError naming the file, what is wrong with it, and the `fix`."""
+    try:
+        return json_object(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # Includes bytes that are not UTF-8.
+        raise ValueError(f"{path}: {error}; {fix}") from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object in a JSON text. Raises ValueError as `parse_json`, and for any other value."""
+    content = parse_json(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"holds {json.dumps(content)[:20]}, not a JSON object")
+    return content
+
+
+def parse_json(text: str) -> Any:
+    """The value in a JSON text.
+
+    Raises ValueError for what RFC 8259 leaves open and readers take differently, too: numbers that are not
+    finite, equal keys in an object, and nesting too deep to be read.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("not usable JSON: nested too deeply") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"not usable JSON: the key {twice!r} stands twice in one object")
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"not usable JSON: {text} is not a finite number")
+    return number
