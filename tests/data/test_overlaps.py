@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import Split
 from crossmodal_peft.data.arrays import read_manifests
-from crossmodal_peft.data.items import Item, Refused, normal_form, split_of
-from crossmodal_peft.data.labels import with_labels
+from crossmodal_peft.data.items import Item, Refused, split_of
+from crossmodal_peft.data.labels import normal_form, with_labels
 from crossmodal_peft.data.overlaps import first_copies, overlaps, own_items
 from crossmodal_peft.retrieval.embeddings import gallery, gallery_rows
 from crossmodal_peft.retrieval.evaluate import evaluate

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal_peft.config.schema import Split
-from crossmodal_peft.data.items import Item, Refused, normal_form, split_of
+from crossmodal_peft.data.items import Item, Refused, split_of
+from crossmodal_peft.data.labels import normal_form
 from crossmodal_peft.files import sha256
 
 Key = tuple[str, str]  # what is shared (file, caption or group), and which one
