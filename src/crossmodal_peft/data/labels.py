@@ -16,7 +16,7 @@ def normal_form(caption: str) -> str:
     Case, the form of Unicode, the width of spaces, and punctuation at the end do not tell captions apart.
     """
     folded = " ".join(unicodedata.normalize("NFKC", caption).casefold().split())
-    return folded.rstrip(" .,;:!?…") or folded
+    return folded.rstrip(" .,;:!?…。") or folded
 
 
 def with_labels(manifest: pd.DataFrame) -> pd.DataFrame:

@@ -195,7 +195,8 @@ class Overlaps:
 
     def __str__(self) -> str:
         """What a user has to know, in one line; empty if there is nothing."""
-        parts = [f"{self.joined} rows joined to others with the same files"] if self.joined else []
+        rows = f"{self.joined} row{'s' if self.joined > 1 else ''}"
+        parts = [f"{rows} joined to others with the same files"] if self.joined else []
         parts += [f"{_counted(self.shared)} in several items of one side"] if self.shared else []
         if self.across:
             parts += [f"{_counted(self.across)} on several sides, in {self.test} of {self.of} test items"]

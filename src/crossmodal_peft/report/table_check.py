@@ -108,7 +108,8 @@ def _example(one: "Measured", root: Path) -> str:
     files = [path.relative_to(root).as_posix() for path in (*one.item.images, *one.item.audios)]
     first, more = one.item.texts[:1], len(one.item.texts) - 1
     captions = [shorten(text, LONGEST, placeholder=" …") for text in first] + [f"(+ {more})"] * (more > 0)
-    return " ".join([f"{one.split}, {one.item.name}:", *captions, *(f"[{file}]" for file in files)])
+    named = [] if one.item.name == " + ".join(files) else [f"[{', '.join(files)}]"]
+    return " ".join([f"{one.split}, {one.item.name}:", *captions, *named])
 
 
 def _listed(heading: str, lines: Sequence[str]) -> str:
