@@ -13,6 +13,7 @@ from crossmodal_peft.data.audio import SAMPLE_RATE, read_waveform
 from crossmodal_peft.data.items import Item, Refused, split_of
 from crossmodal_peft.data.overlaps import Overlaps, overlaps
 from crossmodal_peft.data.prepare import shown
+from crossmodal_peft.tabular.table import read_table
 
 LONG_CAPTION = 60  # words: more than most text encoders read
 SHORT_SIDE, ELONGATED = 64, 3  # pixels; the long side over the short one
@@ -56,7 +57,7 @@ def check_table(table: Path, decode: int | None) -> Checked:
     """
     kind = plugins.module("datasets", "manifest")
     settings = kind.Settings(
-        kind="manifest", manifest=str(table), encoders=dict.fromkeys(_modalities(kind, table), "any")
+        kind="manifest", manifest=str(table), encoders=dict.fromkeys(_modalities(table), "any")
     )
     items, refused = [], list[Refused]()
     for number, found in enumerate(shown(list(kind.items(table.parent, settings)), table.name)):
@@ -74,18 +75,18 @@ def check_table(table: Path, decode: int | None) -> Checked:
     return Checked(settings, items, overlaps([one.item for one in items], settings.split), refused)
 
 
-def _modalities(kind: Any, table: Path) -> Sequence[Modality]:
-    columns = set(kind.read_table(table).columns)
-    names: dict[Modality, set[str]] = {
-        "text": {"caption", "captions"},
-        "image": {"image"},
-        "audio": {"audio"},
+def _modalities(table: Path) -> Sequence[Modality]:
+    names: dict[Modality, list[str]] = {
+        "text": ["caption", "captions"],
+        "image": ["image"],
+        "audio": ["audio"],
     }
-    found = [modality for modality, of in names.items() if of & columns]
+    columns = read_table(table, [name for of in names.values() for name in of]).columns
+    found = [modality for modality, of in names.items() if set(of) & set(columns)]
     if len(found) < 2:
         raise ValueError(
             f"{table}: needs two of the columns caption (or captions), image and audio; "
-            f"its columns are: {', '.join(sorted(columns))}"
+            f"it has {' and '.join(columns) or 'none'}"
         )
     return found
 

@@ -15,37 +15,49 @@ def values(cell: Any) -> list[Any]:
 
 
 def texts(cell: Any, column: str) -> list[str]:
-    """The texts in a cell, without blanks at their ends. Raises ValueError if something in it is no text."""
-    found = values(cell)
-    for value in found:
-        if not isinstance(value, str | int) or isinstance(value, bool):
-            raise ValueError(f"{column} holds {_shown(value)}, not a text")
-    return [str(value).strip() for value in found]
+    """The texts in a cell, without blanks at their ends.
+
+    Raises ValueError if something in it is no text or integer, or no Unicode.
+    """
+    return [_text(value, column) for value in values(cell)]
+
+
+def paths(cell: Any, column: str) -> list[str]:
+    """The paths of files in a cell, whose blanks may be part of them. Raises ValueError as `texts`."""
+    texts(cell, column)
+    return [str(value) for value in values(cell)]
 
 
 def name(cell: Any, column: str) -> str:
     """The one name in a cell, such as an id or a group; "" if there is none. Integers keep all digits.
 
-    Raises ValueError if the cell holds several values or no name, or a number that has been rounded.
+    Raises ValueError if the cell holds several values, or one that is no name or was rounded.
     """
     found = values(cell)
     if len(found) > 1:
         raise ValueError(f"{column} holds {len(found)} values, not one")
-    if not found:
-        return ""
-    value = found[0]
-    if isinstance(value, dict | list | bytes | bool):
-        raise ValueError(f"{column} holds {_shown(value)}, not a name or number")
-    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
-        value = int(value)  # A whole column is floating-point where one integer is missing.
-    if (isinstance(value, float) and abs(value) >= EXACT) or ROUNDED.fullmatch(str(value).strip()):
-        raise ValueError(
-            f"{column} is {value}, a number that was rounded; write it with all digits, as integer or text"
-        )
-    return unicodedata.normalize("NFC", str(value).strip())
+    return _name(found[0], column) if found else ""
 
 
-def _shown(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", bytes: "bytes", bool: "true or false"}
-    kind = next((text for known, text in kinds.items() if isinstance(value, known)), type(value).__name__)
-    return f"{kind} ({str(value)[:40]!r})"
+def names(cell: Any, column: str) -> list[str]:
+    """The names in a cell, which may hold several. Raises ValueError as `name`."""
+    return [_name(value, column) for value in values(cell)]
+
+
+def _name(value: Any, column: str) -> str:
+    if isinstance(value, float) and abs(value) < EXACT:  # A whole column is, where one integer is missing.
+        value = int(value) if value.is_integer() else str(value)
+    if isinstance(value, float) or ROUNDED.fullmatch(str(value).strip()):
+        raise ValueError(f"{column} is {value}, a rounded number; write all digits, as an integer or text")
+    return unicodedata.normalize("NFC", _text(value, column))
+
+
+def _text(value: Any, column: str) -> str:
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise ValueError(f"{column} holds {str(value)[:40]!r} ({type(value).__name__}), not a text")
+    text = str(value).strip()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{column} holds half a character (\\ud800 to \\udfff); write all of it") from None
+    return text

@@ -29,7 +29,7 @@ def read_delimited(text: str, known: Sequence[str]) -> Columns:
         delimiter, first = _delimiter(text, known), 1
     number, header = next(_rows(text, delimiter, first), (first, []))
     if not header:
-        raise ValueError(f"line {number}: there is no header, the line that names the columns")
+        raise ValueError("No columns; the first line must name them")
     spaced = len(header) > 1 and all(name.startswith(" ") for name in header[1:])
     rows = list(_rows(text, delimiter, first, spaced))[1:]
     try:

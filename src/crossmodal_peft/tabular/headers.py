@@ -12,8 +12,7 @@ SIMILAR = 0.8  # `splits`, `spilt` and `captoin` are above it, `image_id` and `i
 def meant(found: Sequence[str], known: Sequence[str]) -> list[str]:
     """The names of columns, those that are a known one but for case and surrounding blanks as known.
 
-    Raises ValueError if two columns have the same name, or if a name resembles a known one that no column
-    has.
+    Raises ValueError if two columns have the same name.
     """
     by_plain = {_plain(name): name for name in known}
     names = [by_plain.get(_plain(name), name.strip()) for name in found]
@@ -24,15 +23,24 @@ def meant(found: Sequence[str], known: Sequence[str]) -> list[str]:
                 f"columns {first + 1} and {place + 1} are {found[first]!r} and {found[place]!r}, "
                 "the same name; rename or remove one"
             )
+    return names
+
+
+def require_columns(names: Sequence[str], known: Sequence[str], required: Sequence[tuple[str, ...]]) -> None:
+    """Raise ValueError if no column has a required name (one of each tuple), or one resembles a known name.
+
+    A name that resembles a known one may stand beside it.
+    """
+    for choice in required:
+        if not set(choice) & set(names):
+            raise ValueError(f"no column {' or '.join(choice)}; its columns are: {', '.join(names)}")
     absent = [name for name in known if name not in names]
     for name in names:
         like = [other for other in absent if name not in known and _resembles(name, other)]
         if like:
             raise ValueError(
-                f"unknown column {name!r}: did you mean {like[0]!r}? Rename the column, so that it is "
-                "certain what is meant"
+                f"unknown column {name!r}: did you mean {like[0]!r}? rename it, to that or to something else"
             )
-    return names
 
 
 def _plain(name: str) -> str:

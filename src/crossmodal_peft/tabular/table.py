@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal_peft.tabular.delimited import read_delimited
+from crossmodal_peft.tabular.headers import require_columns
 from crossmodal_peft.tabular.json_lines import read_json_lines
 from crossmodal_peft.tabular.parquet import read_parquet
 from crossmodal_peft.tabular.text import read_text
@@ -50,10 +51,8 @@ def read_table(path: Path, known: Sequence[str], required: Sequence[tuple[str, .
         else:
             read = read_json_lines if path.suffix == ".jsonl" else read_delimited
             names, columns, lines = read(read_text(path), known)
+        require_columns(names, known, required)
     except ValueError as error:
         raise ValueError(f"{path}{', ' if str(error).startswith('line ') else ': '}{error}") from None
     found = {name: column for name, column in zip(names, columns) if name in known}
-    for choice in required:
-        if not set(choice) & set(found):
-            raise ValueError(f"{path}: no column {' or '.join(choice)}; its columns are: {', '.join(names)}")
     return Table(path, found, lines, [name for name in names if name and name not in known])

@@ -1,4 +1,4 @@
-"""The user's own data: a table in CSV, Parquet or JSON Lines, and the files that it names.
+"""The user's own data: a table in CSV, TSV, Parquet or JSON Lines, and the files that it names.
 
 Source, licence and citation are the user's. Columns:
 
@@ -13,23 +13,26 @@ Other columns are ignored. Rows with the same files are one item, and without `s
 or a caption are one group (see `data.overlaps`); labelled items may share captions with those of other sides.
 """
 
-import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 from pydantic import Field
 
 from crossmodal_peft.config.schema import FoundData, mark
 from crossmodal_peft.data import images
 from crossmodal_peft.data.items import Item, Refused
 from crossmodal_peft.data.labels import normal_form
+from crossmodal_peft.data.named_files import named_file
 from crossmodal_peft.data.overlaps import own_items
-from crossmodal_peft.files import sha256
+from crossmodal_peft.files import parse_json, sha256
+from crossmodal_peft.tabular import cells
+from crossmodal_peft.tabular.table import Table, read_table
 
 MODALITIES = ("text", "image", "audio")
 SPLITS = ("train", "validation", "test")
+LIST = re.compile(r"""\s*\[\s*["'].*["']\s*\]\s*""", re.DOTALL)  # As JSON or Python writes it.
 read_image = images.read_image
 
 
@@ -38,13 +41,14 @@ class Settings(FoundData):
 
     kind: Literal["manifest"]
     manifest: str = Field(
-        description="The table: .csv, .parquet or .jsonl.", pattern=r"\.(csv|parquet|jsonl)$"
+        description="The table: .csv, .tsv, .parquet or .jsonl.", pattern=r"\.(csv|tsv|parquet|jsonl)$"
     )
 
     @property
     def source(self) -> str:
-        """The kind, the table's name, and a short hash of its path."""
-        return f"{self.kind}-{Path(self.manifest).stem}-{mark(self.manifest)}"
+        """The kind, the table's name in letters that every shell knows, and a short hash of its path."""
+        stem = re.sub(r"[^A-Za-z0-9._-]", "_", Path(self.manifest).stem)
+        return f"{self.kind}-{stem}-{mark(self.manifest)}"
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -77,80 +81,59 @@ def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
 
     Raises ValueError if the table cannot be read, or lacks a column for a modality of the dataset.
     """
-    table = read_table(Path(settings.manifest))
-    _require_columns(table, settings)
+    media = [(modality,) for modality in settings.encoders if modality != "text"]
+    needed = [("caption", "captions"), *media] if "text" in settings.encoders else media
+    known = ["id", "split", "group", "label", "caption", "captions", *(modality for (modality,) in media)]
+    table = read_table(Path(settings.manifest), known, needed)
+    if table.others:
+        print(f"{settings.manifest}: columns that are not read: {', '.join(table.others)}", flush=True)
     return own_items(list(_rows(root, table, settings)), by_caption="label" not in table.columns)
 
 
-def _rows(root: Path, table: pd.DataFrame, settings: Settings) -> Iterator[Item | Refused]:
-    names: set[str] = set()
-    for number, row in enumerate(table.to_dict("records"), start=1):
-        name = _name(row, number, names)
-        if not name or name in names:
-            yield Refused(name or f"row {number}", f"row {number}: duplicate id" if name else "no id")
-            continue
-        names.add(name)
+def _rows(root: Path, table: Table, settings: Settings) -> Iterator[Item | Refused]:
+    taken: set[str] = set()
+    for number, row in enumerate(table.rows()):
+        place = table.place(number)
         try:
-            yield _item(root, name, {str(k): v for k, v in row.items()}, settings)
+            name = _name(row, place, taken)
+        except ValueError as error:
+            yield Refused(place, str(error))
+            continue
+        taken.add(name)
+        try:
+            yield _item(root, name, row, settings)
         except ValueError as error:
             yield Refused(name, str(error))
 
 
-def _name(row: dict[Any, Any], number: int, taken: set[str]) -> str:
-    """The id of a row; in a table without ids its files, and its number where they stand above already."""
+def _name(row: dict[str, Any], place: str, taken: set[str]) -> str:
+    """The id of a row; in a table without ids its files, and its place where they stand above already.
+
+    Raises ValueError if the id is missing, rounded or taken.
+    """
     if "id" in row:
-        return "".join(str(value) for value in _values(row["id"])[:1])
-    files = [str(path) for key in ("image", "audio") for path in _values(row.get(key))]
-    name = " + ".join(files) or f"row {number}"
-    return f"{name} (row {number})" if name in taken else name
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """The table as it is; CSV cells are strings. Raises ValueError naming the file if it cannot be read."""
-    try:
-        if path.suffix == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        return pd.DataFrame([_object(line, i) for i, line in enumerate(lines, start=1) if line.strip()])
-    except (ValueError, OSError) as error:  # Includes the parsing errors of pandas and Arrow.
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
-
-
-def _object(line: str, number: int) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"line {number} is not valid JSON: {error.msg}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"line {number} is not a JSON object")
-    return found
-
-
-def _require_columns(table: pd.DataFrame, settings: Settings) -> None:
-    known = f"its columns are: {', '.join(map(str, table.columns))}"
-    needed = [("caption", "captions") if m == "text" else (m,) for m in settings.encoders]
-    for names in needed:
-        if not set(names) & set(table.columns):
-            raise ValueError(f"{settings.manifest}: no column {' or '.join(names)}; {known}")
+        own = cells.name(row["id"], "id")
+        if not own or own in taken:
+            raise ValueError(f"duplicate id {own!r}" if own else "no id")
+        return own
+    files = [path for key in ("image", "audio") for path in cells.paths(row.get(key), key)]
+    name = " + ".join(files) or place
+    return f"{name} ({place})" if name in taken else name
 
 
 def _item(root: Path, name: str, row: dict[str, Any], settings: Settings) -> Item:
     """The item in a row. Raises ValueError with the reason if the row cannot be used."""
-    side = str(next(iter(_values(row["split"])), "")).strip() if "split" in row else None
+    side = cells.name(row["split"], "split") if "split" in row else None
     if side is not None and side not in SPLITS:
         raise ValueError(f"split is {side!r}, not one of: {', '.join(SPLITS)}")
-    texts = [str(value).strip() for value in _values(row.get("caption"))]
-    texts += [str(value).strip() for value in _captions(row.get("captions"))]
-    texts = [text for text in texts if text]
+    texts = [*_caption(row.get("caption")), *_captions(row.get("captions"))]
     if "text" in settings.encoders and not texts:
         raise ValueError("no caption")
     # Tables that are trained together may use the same ids.
-    own, group = f"{Path(settings.manifest).stem}:{name}", _values(row.get("group"))
+    own, group = f"{Path(settings.manifest).stem}:{name}", cells.name(row.get("group"), "group")
     return Item(
         name=name,
-        group=str(group[0]) if group else own,
+        group=group or own,
         texts=texts,
         images=_files(root, row, "image", settings),
         audios=_files(root, row, "audio", settings),
@@ -162,7 +145,7 @@ def _item(root: Path, name: str, row: dict[str, Any], settings: Settings) -> Ite
 
 
 def _labels(cell: Any) -> tuple[str, ...]:
-    labels = tuple(sorted({" ".join(str(value).split()) for value in _values(cell)}))
+    labels = tuple(sorted({" ".join(value.split()) for value in cells.names(cell, "label")}))
     if not labels:
         raise ValueError("no label; fill in the column or leave it out")
     return labels
@@ -173,32 +156,28 @@ def _files(
 ) -> list[Path]:
     if modality not in settings.encoders:
         return []
-    paths = [Path(str(value)) for value in _values(row.get(modality))]
+    paths = cells.paths(row.get(modality), modality)
     if not paths:
         raise ValueError(f"no {modality}")
     for path in paths:
-        if path.is_absolute():
+        if Path(path).is_absolute():
             raise ValueError(f"{path}: must be relative to the folder of {settings.manifest}")
-        if not (root / path).is_file():
-            raise ValueError(f"{path}: no such file")
-    return [root / path for path in paths]
+    return [named_file(root, path) for path in paths]
 
 
-def _captions(cell: Any) -> list[Any]:
+def _caption(cell: Any) -> list[str]:
+    if isinstance(cell, str) and LIST.fullmatch(cell):
+        raise ValueError(f"caption holds a list ({cell[:40]}); name the column captions")
+    return cells.texts(cell, "caption")
+
+
+def _captions(cell: Any) -> list[str]:
     """The list in a cell, which may be written as JSON."""
     if isinstance(cell, str) and cell.strip():
         try:
-            cell = json.loads(cell)
-        except json.JSONDecodeError:
+            cell = parse_json(cell)
+        except ValueError:
             cell = None
         if not isinstance(cell, list):
             raise ValueError('captions is not a JSON list such as ["one", "another"]')
-    return _values(cell)
-
-
-def _values(cell: Any) -> list[Any]:
-    """The values in a cell, which may hold none, one, or a list of them."""
-    if hasattr(cell, "tolist"):  # Arrow's lists are arrays.
-        cell = cell.tolist()
-    values = cell if isinstance(cell, list) else [cell]
-    return [value for value in values if value is not None and value == value and str(value).strip()]
+    return cells.texts(cell, "captions")
