@@ -1,6 +1,5 @@
 """What a user's table gives, in words for a terminal."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from crossmodal_peft.data.overlaps import united
+from crossmodal_peft.data.refusals import kind_of
 
 if TYPE_CHECKING:
     from crossmodal_peft.data.check import Checked, Measured
@@ -34,7 +34,7 @@ def described(table: Path, checked: "Checked") -> str:
         f"{len(checked.refused)} rows refused",
         _splits(checked, modalities),
         _shared(checked),
-        _listed("Refused", _by_kind([(_kind(one.reason), one.name) for one in checked.refused])),
+        _listed("Refused", _by_kind([(kind_of(one.reason), one.name) for one in checked.refused])),
         _listed("Sizes", list(_sizes(checked.items, modalities))),
         _listed("Odd", _by_kind([(what, one.item.name) for one in checked.items for what in one.odd])),
         _listed("Examples", [_example(one, table.parent) for one in _spread(checked.items)]),
@@ -92,11 +92,6 @@ def _by_kind(found: Sequence[tuple[str, str]]) -> list[str]:
         f"{len(of)} × {kind}: {', '.join(of[:NAMED])}" + (", …" if len(of) > NAMED else "")
         for kind, of in sorted(names.items(), key=lambda entry: -len(entry[1]))
     ]
-
-
-def _kind(reason: str) -> str:
-    """A reason without the name of a file or row before it and details after it."""
-    return re.split(r"[:;(]", re.sub(r"^(row \d+|[^:]*\.\w{1,5}): ", "", reason))[0].strip()
 
 
 def _spread(items: "Sequence[Measured]") -> "list[Measured]":
