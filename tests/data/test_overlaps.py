@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import Split
 from crossmodal_peft.data.arrays import read_manifests
-from crossmodal_peft.data.items import Item, Refused, normal_form, split_of
-from crossmodal_peft.data.labels import with_labels
+from crossmodal_peft.data.items import Item, Refused, split_of
+from crossmodal_peft.data.labels import normal_form, with_labels
 from crossmodal_peft.data.overlaps import first_copies, overlaps, own_items
 from crossmodal_peft.retrieval.embeddings import gallery, gallery_rows
 from crossmodal_peft.retrieval.evaluate import evaluate
@@ -202,6 +202,12 @@ def test_a_group_a_file_and_a_caption_unite_items_through_one_another(media):
     assert len(set(groups[:4])) == 1 and groups[4] == "own:e"
 
 
+def test_captions_that_unite_everything_stop_a_run_with_the_way_out(media, layout):
+    rows = [{"id": i, "image": f"{i}.jpg", "caption": "The same."} for i in range(40)]
+    with pytest.raises(ValueError, match="one group has 40 of 40 items, .* give them a column `label` too"):
+        prepared(media, rows, layout)
+
+
 def test_a_table_in_which_nothing_is_shared_keeps_its_groups(media):
     rows = [{"id": i, "image": f"{i}.jpg", "caption": f"Dog {i}."} for i in range(40)]
     assert [item.group for item in accepted(media, rows)] == [f"own:{i}" for i in range(40)]
@@ -369,8 +375,8 @@ def test_labels_of_a_table_and_groups_of_another_dataset_go_together():
     assert list(with_labels(rows)["labels"]) == [(0,), (0,), (1,), (1,)]
 
 
-def test_only_files_of_equal_size_are_read(tmp_path, monkeypatch):
-    contents = {"a": b"11", "b": b"22", "c": b"11", "d": b"333"}
+def test_only_files_with_the_same_size_and_head_are_read(tmp_path, monkeypatch):
+    contents = {"a": b"11", "b": b"22", "c": b"11", "d": b"333", "e": b"444"}
     paths = [tmp_path / name for name in contents]
     for path in paths:
         path.write_bytes(contents[path.name])
@@ -380,8 +386,8 @@ def test_only_files_of_equal_size_are_read(tmp_path, monkeypatch):
         lambda path: read.append(path.name) or contents[path.name].hex(),
     )
     found = first_copies(paths)
-    assert {a.name: b.name for a, b in found.items()} == {"a": "a", "b": "b", "c": "a", "d": "d"}
-    assert read == ["a", "b", "c"]
+    assert {a.name: b.name for a, b in found.items()} == {"a": "a", "b": "b", "c": "a", "d": "d", "e": "e"}
+    assert read == ["a", "c"]
 
 
 def test_what_official_splits_share_is_counted_and_nothing_is_moved(media):

@@ -23,6 +23,7 @@ from crossmodal_peft.cli.check_plugin import check_plugin
 from crossmodal_peft.cli.errors import EXIT_CODES, OneLineErrors
 from crossmodal_peft.config.cell_file import CELL_FILE
 from crossmodal_peft.files import write_json
+from crossmodal_peft.stages.check_data import check_data
 from crossmodal_peft.stages.merge import merge_cell
 from crossmodal_peft.stages.score import score_split
 
@@ -198,6 +199,20 @@ def score(
     ours, theirs = read_sides(queries, gallery, query_ids, gallery_ids)
     pairs = read_relevance(relevance, ours, theirs)
     _show({"queries->gallery": evaluate_direction(ours, theirs, pairs, ks_of(ks))}, out)
+
+
+@app.command("check-data")
+def check_table(
+    table: Annotated[Path, typer.Argument(help="The table: .csv, .parquet or .jsonl.")],
+    decode: Annotated[
+        int | None, typer.Option(min=0, help="Decode the files of so many items only; by default of all.")
+    ] = None,
+) -> None:
+    """Show what would be read from a table of your own: splits, what is shared, refusals, sizes, examples.
+
+    crossmodal-peft check-data birds/birds.csv
+    """
+    check_data(table, decode)
 
 
 @app.command()

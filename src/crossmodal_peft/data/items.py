@@ -1,7 +1,6 @@
 """What a dataset yields: items, the units of training, and those it had to refuse."""
 
 import hashlib
-import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +12,11 @@ class Item:
     """One example with a representation in every modality of its dataset.
 
     Items of the same `group` never end up in different splits. Items with a label in common are relevant to
-    each other; without `labels`, the group is the label. A caption whose `normal_form` is one of its item's
-    labels has that label alone. Where a modality has several representations (five captions, two speakers),
-    training draws one per epoch and evaluation uses all. `split` is set where the data comes already split;
-    None: a hash of the group decides. `also`: rows of a table that were joined to this one.
+    each other; without `labels`, the group is the label. A caption whose `normal_form` (see `data.labels`) is
+    one of its item's labels has that label alone. Where a modality has several representations (five
+    captions, two speakers), training draws one per epoch and evaluation uses all. `split` is set where the
+    data comes already split; None: a hash of the group decides. `also`: rows of a table that were joined to
+    this one.
     """
 
     name: str
@@ -44,15 +44,6 @@ class Refused:
 
     name: str
     reason: str
-
-
-def normal_form(caption: str) -> str:
-    """What equal captions have in common.
-
-    Case, the form of Unicode, the width of spaces, and punctuation at the end do not tell captions apart.
-    """
-    folded = " ".join(unicodedata.normalize("NFKC", caption).casefold().split())
-    return folded.rstrip(" .,;:!?…") or folded
 
 
 def split_of(group: str, split: Split) -> str:

@@ -1,14 +1,22 @@
 """What is relevant to what: the rows of manifests → label codes; rows with one in common are relevant."""
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from crossmodal_peft.data.items import normal_form
-
 Labels = tuple[str, ...]
+
+
+def normal_form(caption: str) -> str:
+    """What equal captions have in common.
+
+    Case, the form of Unicode, the width of spaces, and punctuation at the end do not tell captions apart.
+    """
+    folded = " ".join(unicodedata.normalize("NFKC", caption).casefold().split())
+    return folded.rstrip(" .,;:!?…。") or folded
 
 
 def with_labels(manifest: pd.DataFrame) -> pd.DataFrame:

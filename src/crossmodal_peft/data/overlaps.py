@@ -4,15 +4,19 @@ Files are the same if their bytes are, captions if their `normal_form` is.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from crossmodal_peft.config.schema import Split
-from crossmodal_peft.data.items import Item, Refused, normal_form, split_of
+from crossmodal_peft.data.items import Item, Refused, split_of
+from crossmodal_peft.data.labels import normal_form
 from crossmodal_peft.files import sha256
 
 Key = tuple[str, str]  # what is shared (file, caption or group), and which one
+HEAD = 4096  # bytes
 FRAGMENT = "#t="  # A path such as <video>#t=1,2 is a part of its file.
 
 
@@ -37,13 +41,34 @@ def files_of(item: Item) -> list[Path]:
 
 
 def first_copies(paths: Iterable[Path]) -> dict[Path, Path]:
-    """For every file, the first of those with the same bytes; only files of equal size are read."""
-    sizes = {path: path.stat().st_size for path in dict.fromkeys(paths)}
-    shared, first = Counter(sizes.values()), dict[tuple[int, str], Path]()
-    return {
-        path: first.setdefault((size, sha256(path) if size and shared[size] > 1 else str(path)), path)
-        for path, size in sizes.items()
-    }
+    """For every file, the first of those with the same bytes; whole files are read only where heads agree.
+
+    Empty files, and those that cannot be read, are like no other.
+    """
+    found = list(dict.fromkeys(paths))
+    alike = [found]
+    for trait in (_size, _head, sha256):
+        alike = [same for of in alike for same in _by_trait(of, trait)]
+    first = {path: of[0] for of in alike for path in of}
+    return {path: first.get(path, path) for path in found}
+
+
+def _by_trait(paths: Sequence[Path], trait: Callable[[Path], Any]) -> list[list[Path]]:
+    """The paths that share a trait, which is read only if there are several."""
+    sharing: dict[Any, list[Path]] = defaultdict(list)
+    for path in paths if len(paths) > 1 else ():
+        with suppress(OSError):
+            sharing[trait(path)].append(path)
+    return [of for value, of in sharing.items() if len(of) > 1 and value]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(HEAD)
 
 
 def joined(found: Iterable[Item | Refused]) -> list[Item | Refused]:
@@ -142,6 +167,18 @@ def components(keys: Sequence[Sequence[Key]]) -> list[int]:
     return [int(part) for part in connected_components(graph, directed=False)[1][: len(keys)]]
 
 
+def united(groups: Iterable[str]) -> str:
+    """What to do where one group, given for each item, has most items; "" if none has."""
+    sizes = Counter(groups)
+    largest = max(sizes.values(), default=0)
+    if 2 * largest <= sizes.total():
+        return ""
+    return (
+        f"one group has {largest} of {sizes.total()} items, which share files, captions or their group: if "
+        "captions are labels, give them a column `label` too; or give the column `split`"
+    )
+
+
 @dataclass(frozen=True)
 class Overlaps:
     """How many files and captions stand in several items of one side, and on several sides of the split.
@@ -158,7 +195,8 @@ class Overlaps:
 
     def __str__(self) -> str:
         """What a user has to know, in one line; empty if there is nothing."""
-        parts = [f"{self.joined} rows joined to others with the same files"] if self.joined else []
+        rows = f"{self.joined} row{'s' if self.joined > 1 else ''}"
+        parts = [f"{rows} joined to others with the same files"] if self.joined else []
         parts += [f"{_counted(self.shared)} in several items of one side"] if self.shared else []
         if self.across:
             parts += [f"{_counted(self.across)} on several sides, in {self.test} of {self.of} test items"]
@@ -166,12 +204,12 @@ class Overlaps:
 
 
 def overlaps(items: Sequence[Item], split: Split) -> Overlaps:
-    """Count what the items share. Reads files of equal size."""
-    first = first_copies(path for item in items for path in files_of(item) if path.is_file())
+    """Count what the items share."""
+    first = first_copies(path for item in items for path in files_of(item))
     sides: dict[Key, list[str]] = defaultdict(list)
     own: list[tuple[str, list[Key]]] = []
     for item in items:
-        copies = replace(item, images=[], audios=[first.get(path, path) for path in files_of(item)])
+        copies = replace(item, images=[], audios=[first[path] for path in files_of(item)])
         own.append((item.split or split_of(item.group, split), shareable(copies)))
         for key in own[-1][1]:
             sides[key].append(own[-1][0])

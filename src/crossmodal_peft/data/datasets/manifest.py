@@ -22,7 +22,8 @@ from pydantic import Field
 
 from crossmodal_peft.config.schema import FoundData, mark
 from crossmodal_peft.data import images
-from crossmodal_peft.data.items import Item, Refused, normal_form
+from crossmodal_peft.data.items import Item, Refused
+from crossmodal_peft.data.labels import normal_form
 from crossmodal_peft.data.named_files import named_file
 from crossmodal_peft.data.overlaps import own_items
 from crossmodal_peft.files import parse_json, sha256
