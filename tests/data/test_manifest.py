@@ -113,6 +113,14 @@ def test_a_name_that_is_composed_in_another_way_on_the_disk_is_found(media):
         assert item.images == [file] and name not in str(file)
 
 
+def test_a_table_whose_name_is_composed_in_another_way_is_found(media):
+    path = write(media, rows(), unicodedata.normalize("NFD", "Vögel.csv"))
+    data = settings_of(str(path).replace(path.name, unicodedata.normalize("NFC", path.name)))
+    assert data.read == [str(path)] and manifest.unpack(media, media, **data.origin) == media
+    assert len(manifest.download(media, **data.origin)["sha256"]) == 64
+    assert len(list(manifest.items(media, data))) == 9
+
+
 @pytest.mark.parametrize("name", ["pictures\\0.png", "./pictures/0.png", " pictures/0.png\t"])
 def test_names_of_other_systems_and_with_blanks_are_found(media, name):
     [item] = found(write(media, [rows()[0] | {"image": name}], "names.csv"))

@@ -182,7 +182,8 @@ def score(
     queries: Annotated[Path, typer.Option(help="Embeddings of the queries: .npy, (queries, width).")],
     gallery: Annotated[Path, typer.Option(help="Embeddings of the gallery: .npy, (items, width).")],
     relevance: Annotated[
-        Path, typer.Option(help="CSV with columns query and item: relevant pairs, by row number or id.")
+        Path,
+        typer.Option(help="Table with the columns query and item (row numbers or ids) and perhaps grade."),
     ],
     query_ids: Annotated[Path | None, typer.Option(help="Ids of the queries, one per line.")] = None,
     gallery_ids: Annotated[Path | None, typer.Option(help="Ids of the gallery, one per line.")] = None,
