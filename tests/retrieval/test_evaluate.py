@@ -138,7 +138,7 @@ def test_a_query_of_several_labels_finds_the_items_of_each(three):
     two = replace(three["text"], labels=np.array([[0, 1], [1, 1]]))
     summary = evaluate({"d": {"text": two, "image": three["image"]}}, (1, 3))["text->image"].summary
     assert summary["recall@3"] == 1 and summary["precision@3"] == pytest.approx((3 / 3 + 1 / 3) / 2)
-    # Of the directions' six values one is not 1: picture 1 finds the caption that it shares no label with first.
+    # One of six values is not 1: picture 1 finds the caption first that it shares no label with.
     assert mean_recall({"d": {"text": two, "image": three["image"]}}) == pytest.approx((5 + 2 / 3) / 6)
 
 
