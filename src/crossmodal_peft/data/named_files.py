@@ -10,8 +10,11 @@ def named_file(root: Path, name: str) -> Path:
     """The file under `root` that a table names: as it is written, if there is such a file.
 
     Otherwise letters with accents may be composed differently (NFC or NFD; macOS, archives and git change
-    it), and the name may have blanks at its ends, or backslashes. Raises ValueError if there is no such file.
+    it), and the name may have blanks at its ends, or backslashes. Raises ValueError for absolute names
+    and if there is no such file.
     """
+    if Path(name).is_absolute():
+        raise ValueError(f"{name}: must be relative to {root}")
     for written in dict.fromkeys((name, name.strip(), name.strip().replace("\\", "/"))):
         for found in (root / written, _composed_differently(root, written)):
             if found is not None and os.path.isfile(

@@ -9,7 +9,7 @@ from crossmodal_peft.tabular.delimited import read_delimited
 from crossmodal_peft.tabular.headers import require_columns
 from crossmodal_peft.tabular.json_lines import read_json_lines
 from crossmodal_peft.tabular.parquet import read_parquet
-from crossmodal_peft.tabular.text import read_text
+from crossmodal_peft.tabular.text import at, read_text
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,6 @@ def read_table(path: Path, known: Sequence[str], required: Sequence[tuple[str, .
             names, columns, lines = read(read_text(path), known)
         require_columns(names, known, required)
     except ValueError as error:
-        raise ValueError(f"{path}{', ' if str(error).startswith('line ') else ': '}{error}") from None
+        raise ValueError(at(path, error)) from None
     found = {name: column for name, column in zip(names, columns) if name in known}
     return Table(path, found, lines, [name for name in names if name and name not in known])

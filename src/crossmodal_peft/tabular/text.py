@@ -41,6 +41,11 @@ def read_text(path: Path) -> str:
         raise ValueError(_undecoded(error)) from None
 
 
+def at(path: Path, error: Exception) -> str:
+    """The message of an error in a file, which may begin with the line."""
+    return f"{path}{', ' if str(error).startswith('line ') else ': '}{error}"
+
+
 def lines_of(text: str) -> list[str]:
     """The lines of a text, which only line feed, carriage return, or both end.
 

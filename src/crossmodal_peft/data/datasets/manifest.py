@@ -159,9 +159,6 @@ def _files(
     paths = cells.paths(row.get(modality), modality)
     if not paths:
         raise ValueError(f"no {modality}")
-    for path in paths:
-        if Path(path).is_absolute():
-            raise ValueError(f"{path}: must be relative to the folder of {settings.manifest}")
     return [named_file(root, path) for path in paths]
 
 
