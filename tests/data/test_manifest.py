@@ -202,7 +202,10 @@ MISTAKES = {
     "/etc/x.png: must be relative": {"image": "/etc/x.png"},
     "split is 'dev', not one of: train, validation, test": {"split": "dev"},
     "split is '', not one of": {"split": ""},
-    "its group 'a' is also in train; give all items of a group one split": {"group": "a", "split": "test"},
+    "its group 'a' is also in train; give all items of a group one split (what they are": {
+        "group": "a",
+        "split": "test",
+    },
     "its file 0.png is also in train, as 'bird 0'; give both one split": {"image": "pictures/0.png"},
     "duplicate id": {"id": "bird 0"},
     "caption holds a list": {"caption": '["one", "two"]'},

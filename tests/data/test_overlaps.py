@@ -15,7 +15,7 @@ from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import Split
 from crossmodal_peft.data.arrays import read_manifests
 from crossmodal_peft.data.items import Item, Refused, split_of
-from crossmodal_peft.data.labels import normal_form, with_labels
+from crossmodal_peft.data.labels import apart, normal_form, with_labels
 from crossmodal_peft.data.overlaps import first_copies, overlaps, own_items
 from crossmodal_peft.retrieval.embeddings import gallery, gallery_rows
 from crossmodal_peft.retrieval.evaluate import evaluate
@@ -373,6 +373,19 @@ def test_labels_of_a_table_and_groups_of_another_dataset_go_together():
         }
     )
     assert list(with_labels(rows)["labels"]) == [(0,), (0,), (1,), (1,)]
+
+
+def test_captions_on_different_sides_of_datasets_trained_together_are_counted():
+    rows = pd.DataFrame(
+        {
+            "dataset": ["a", "b", "a", "b", "a", "a", "b"],
+            "split": ["train", "test", "test", "test", "train", "test", "train"],
+            "labels": [(0, 1), (1,), (2,), (2,), (3,), (3,), (3,)],
+        }
+    )
+    # Caption 1 is in train of a and test of b; caption 3 is a label that a has on both sides itself.
+    assert apart(rows) == 1
+    assert apart(rows[rows["dataset"] == "a"]) == 0
 
 
 def test_only_files_with_the_same_size_and_head_are_read(tmp_path, monkeypatch):

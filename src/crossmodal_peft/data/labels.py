@@ -37,6 +37,17 @@ def with_labels(manifest: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def apart(manifest: pd.DataFrame) -> int:
+    """How many labels stand on one side in one of several datasets, and on another side in another.
+
+    `manifest` is as `with_labels` returns it.
+    """
+    rows = manifest[["dataset", "split", "labels"]].explode("labels").drop_duplicates()
+    sides = rows.groupby(["labels", "dataset"])["split"].agg(["first", "size"]).reset_index()
+    sides = sides[sides["size"] == 1]
+    return int((sides.groupby("labels")["first"].nunique() > 1).sum())
+
+
 def _own(manifest: pd.DataFrame, labels: Sequence[Labels]) -> list[Labels]:
     """The labels of each row."""
     keys = list(zip(*(manifest[key] for key in ("dataset", "split", "modality", "source")), strict=True))

@@ -128,7 +128,8 @@ def _on_one_side(found: Sequence[Item | Refused]) -> Iterator[Item | Refused]:
 def _refusal(key: Key, side: str | None, name: str) -> str:
     kind, value = key
     if kind == "group":
-        return f"its group {value!r} is also in {side}; give all items of a group one split"
+        fix = "give all items of a group one split (what they are relevant by is `label`)"
+        return f"its group {value!r} is also in {side}; {fix}"
     return f"its file {Path(value).name} is also in {side}, as {name!r}; give both one split"
 
 
