@@ -26,7 +26,7 @@ from crossmodal_peft.data.items import Item, Refused
 from crossmodal_peft.data.labels import normal_form
 from crossmodal_peft.data.named_files import named_file
 from crossmodal_peft.data.overlaps import own_items
-from crossmodal_peft.files import parse_json, sha256
+from crossmodal_peft.files import parse_json, sha256, why_missing
 from crossmodal_peft.tabular import cells
 from crossmodal_peft.tabular.table import Table, read_table
 
@@ -68,7 +68,7 @@ def download(raw: Path, manifest: str) -> dict[str, str]:
     """
     table = _table(manifest)
     if not table.is_file():
-        raise ValueError(f"{manifest}: no such file; it is relative to the folder that snakemake runs in")
+        raise ValueError(why_missing(table))
     return {"source": manifest, "licence": "the user's own", "sha256": sha256(table)}
 
 
