@@ -45,6 +45,7 @@ def train_cell(cell: Cell, layout: Layout, logging: Logging, bar: bool = False) 
 def _train_cell(
     cell: Cell, layout: Layout, logging: Logging, bar: bool, requested: Callable[[], bool], without: list[str]
 ) -> None:
+    from crossmodal_peft.data.labels import apart
     from crossmodal_peft.models import checkpoint
     from crossmodal_peft.models.budget import fit_cell
     from crossmodal_peft.models.dual_encoder import configure
@@ -63,6 +64,8 @@ def _train_cell(
         check_receipt(folder)
     cell, inputs = fit_cell(cell, folders), input_hashes(cell, layout)
     manifest, activations = open_data(cell, layout)
+    if shared := apart(manifest):
+        say(f"{shared} captions or labels are in train of one dataset and not of another; see `split`")
     model = checkpoint.load_model(cell, folders, kernel).to(device)
     configure(model, cell.train)
     depends: dict[str, Any] = {"settings": cell.model_dump(mode="json"), "inputs": inputs, "how": how}
