@@ -25,6 +25,7 @@ EXCLUDED = {
     "config.settings": "which keys there are and what they may be; the values themselves are compared",
     "config.plugins": "finds the module of a name; what it finds is counted by that name",
     "config.plugin_check": "refuses a file that lacks what its kind must have",
+    "config.types": "what values may be; the values themselves are compared",
     "config.paths": "where files stand: elsewhere they are missing, which snakemake sees by itself",
     "files": "how files are written and copied, not what is in them",
     "models.peft_adapters": "copies of the trained weights in peft's format, which no job reads",

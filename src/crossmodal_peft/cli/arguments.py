@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.reading import read
 from crossmodal_peft.config.settings import Paths
+from crossmodal_peft.config.validation import check_paths
 
 DEFAULT_PATHS = "params.yaml"
 
@@ -56,5 +57,5 @@ def paths_of(paths: str) -> Paths:
     if paths.startswith("{"):
         return Paths.model_validate_json(paths)
     files = [Path(name) for name in dict.fromkeys([DEFAULT_PATHS, paths])]
-    contents = [yaml.safe_load(f.read_text()) or {} for f in files if f.exists() or f.name != DEFAULT_PATHS]
-    return Paths.model_validate({k: v for content in contents for k, v in content.get("paths", {}).items()})
+    contents = [read(f) or {} for f in files if f.exists() or f.name != DEFAULT_PATHS]
+    return check_paths({k: v for content in contents for k, v in content.get("paths", {}).items()}, paths)
