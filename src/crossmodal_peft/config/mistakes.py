@@ -10,6 +10,8 @@ from crossmodal_peft.config.refusals import closest
 from crossmodal_peft.config.schema import Modality
 from crossmodal_peft.config.settings import Folder, ImageEncoder, Package, Settings
 
+DEEPEST = 64  # Layers; deeper encoders are not looked for.
+
 
 def mistakes(settings: Settings) -> Iterator[str]:
     """Mistakes in well-formed settings, most of them references to something that does not exist."""
@@ -30,6 +32,7 @@ def mistakes(settings: Settings) -> Iterator[str]:
     for name, tuning in settings.methods.items():
         if tuning.budget is not None and _sets_size(tuning):
             yield f"methods.{name}.budget: replaces {tuning.size_key}; give only one of the two"
+    yield from _unmatched(settings)
     yield from _unfit(settings)
 
 
@@ -67,7 +70,7 @@ def _of_encoder(key: str, encoder: Any) -> Iterator[str]:
     families = {name: plugins.constant("encoders", name, "MODALITY") for name in plugins.names("encoders")}
     if encoder.family not in families:
         yield f"{key}.family: {encoder.family!r} is not one of: {', '.join(families)}"
-    elif families[encoder.family] != encoder.modality:
+    elif families[encoder.family] not in (encoder.modality, None):
         fitting = [name for name, modality in families.items() if modality == encoder.modality]
         yield (
             f"{key}.family: {encoder.family!r} embeds {families[encoder.family]}, not {encoder.modality}; "
@@ -109,6 +112,19 @@ def _of_trained_together(dataset: str, settings: Settings) -> Iterator[str]:
                 )
     if len(set(parts(dataset))) < len(parts(dataset)):
         yield f"matrix.datasets: {dataset!r}: lists a dataset twice"
+
+
+def _unmatched(settings: Settings) -> Iterator[str]:
+    """Names of modules in methods' blocks that match nothing in any encoder."""
+    modules: dict[str, list[str]] = {}
+    for family in {encoder.family for encoder in settings.encoders.values()} & set(plugins.names("encoders")):
+        start = plugins.constant("encoders", family, "LAYERS") or "layers"
+        for role, name in (plugins.constant("encoders", family, "ROLES") or {}).items():
+            modules.setdefault(role, []).extend(f"{start}.{index}.{name}" for index in range(DEEPEST))
+    for name, tuning in settings.methods.items():
+        for part in (tuning, *(tuning.of(modality) for modality in tuning.by_modality)):
+            for key, pattern in part.unmatched(modules):
+                yield f"methods.{name}.{key}: {pattern!r}: matches none of the target modules of any encoder"
 
 
 def _unfit(settings: Settings) -> Iterator[str]:

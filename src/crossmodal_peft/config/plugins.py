@@ -4,6 +4,7 @@ import ast
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -133,9 +134,11 @@ def constant(kind: str, name: str, attribute: str) -> Any:
     None if the module has no such constant. Raises ValueError like `description`.
     """
     for statement in _parsed(PACKAGE / FOLDERS[kind] / f"{name}.py").body:
-        targets = statement.targets if isinstance(statement, ast.Assign) else []
-        if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):
-            return ast.literal_eval(statement.value)  # type: ignore[attr-defined]
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):
+                with suppress(ValueError):  # It is computed.
+                    return ast.literal_eval(statement.value)
     return None
 
 

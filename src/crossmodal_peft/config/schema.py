@@ -1,6 +1,7 @@
 """Base classes of the settings, which datasets and methods extend. Does not load torch."""
 
 import hashlib
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
@@ -206,6 +207,13 @@ class MethodSettings(Strict):
             for key, value in self.by_modality.get(modality, {}).items()
         }
         return type(self).model_validate(own | changes)
+
+    def unmatched(self, modules: dict[str, list[str]]) -> Iterable[tuple[str, str]]:
+        """(key, name) of the settings that name modules of the encoders and match none of them.
+
+        `modules` are the names that a role may have in the encoders.
+        """
+        return ()
 
     def reach(self, modality: Modality) -> Layers | None:
         """The layers it acts on in a modality's encoder; None if it does not change that encoder."""

@@ -108,7 +108,24 @@ def build_model(
     for modality, encoder in encoders.items():
         if tuning.cut(modality) != "pooled":
             attach(encoder, adapted_layers(tuning, modality, encoder.depth), tuning.of(modality))
+            freeze_out_of_reach(encoder, tuning.cut(modality))
     return DualEncoder(towers)
+
+
+def freeze_out_of_reach(encoder: Encoder, cut: str) -> None:
+    """Freeze what a method marks as trained but no gradient reaches, so that it is neither counted nor saved.
+
+    That is everything below the cut, where cached activations take the place of the encoder (peft's
+    `bias: all` marks biases everywhere), and what the encoder's output does not depend on.
+    """
+    reached = [*encoder.layers[encoder.start(cut) :], *encoder.final_modules(), encoder.prompts]
+    if cut == "input":
+        reached = [encoder]
+    ids = {id(parameter) for module in reached for parameter in module.parameters()}
+    ids -= {id(encoder.model.get_parameter(name)) for name in encoder.unused_names()}
+    for parameter in encoder.parameters():
+        if id(parameter) not in ids:
+            parameter.requires_grad_(False)
 
 
 def configure(model: DualEncoder, settings: Train) -> None:

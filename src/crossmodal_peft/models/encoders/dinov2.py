@@ -11,6 +11,7 @@ from crossmodal_peft.data.images import PROCESSOR, ImagePreparer, image_preparer
 MODALITY = "image"
 LAYERS = "encoder.layer"
 FINAL = ["layernorm"]
+UNUSED = ["embeddings.mask_token"]
 ROLES = {
     "attention": "attention.attention",
     "query": "attention.attention.query",
