@@ -104,6 +104,15 @@ MISTAKES = [
     ("paths.checkpoints", "..", ["paths.checkpoints: '..'", "end in the name of a folder"]),
     ("paths.raw", "~/data", ["paths.raw: '~/data'", "write it out"]),
     ("paths.raw", "$HOME/data", ["paths.raw: '$HOME/data'", "variables are not filled in"]),
+    (
+        "encoders.roberta-base.architecture.vocab_sise",
+        9,
+        ["encoders.roberta-base.architecture.vocab_sise: roberta has no such keyword", "'vocab_size'"],
+    ),
+    ("encoders.roberta-base.architecture.vocab_size", "9", ["architecture.vocab_size: '9'", "an integer"]),
+    ("encoders.vit-b16.architecture.patch_size", 0, ["architecture.patch_size: 0", "greater than 0"]),
+    ("encoders.vit-b16.architecture.image_size", True, ["architecture.image_size: true", "an integer"]),
+    ("encoders.roberta-base.architecture.model_type", "robert", ["model_type: 'robert'", "no such model"]),
     ("train", 3, ["train: 3", "block of keys"]),
     ("matrix.datasets", "stamps", ["matrix.datasets: 'stamps'", "list"]),
 ]

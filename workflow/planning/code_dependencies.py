@@ -25,6 +25,7 @@ EXCLUDED = {
     "config.settings": "which keys there are and what they may be; the values themselves are compared",
     "config.plugins": "finds the module of a name; what it finds is counted by that name",
     "config.plugin_check": "refuses a file that lacks what its kind must have",
+    "config.annotations": "what libraries' sources say of their settings; values are compared",
     "config.peft_options": "what peft's source says of its options; their values are compared",
     "config.peft_values": "refuses options of peft; those that it takes are compared",
     "config.refusals": "how settings are refused",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal_peft.config import plugins
+from crossmodal_peft.config.architecture import mistakes_in
 from crossmodal_peft.config.cell import parts
 from crossmodal_peft.config.refusals import closest
 from crossmodal_peft.config.schema import Modality
@@ -76,6 +77,9 @@ def _of_encoder(key: str, encoder: Any) -> Iterator[str]:
             f"{key}.family: {encoder.family!r} embeds {families[encoder.family]}, not {encoder.modality}; "
             f"families for {encoder.modality}: {', '.join(fitting)}"
         )
+    elif encoder.architecture:
+        found = mistakes_in(encoder.family, encoder.architecture)
+        yield from (f"{key}.architecture.{mistake}" for mistake in found)
     sized = not isinstance(encoder, ImageEncoder) or encoder.image_size is not None
     if encoder.family == "dinov2" and isinstance(source, Package) and not sized:
         yield f"{key}.image_size: missing; images are padded to this size, for example 224"

@@ -4,20 +4,15 @@ Annotations in peft's source say what type a value has. What has no effect on th
 positive number can mean, is said here.
 """
 
-import builtins
 import difflib
 import re
-from functools import lru_cache
-from typing import Any, Literal, Optional, Union
+from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-from crossmodal_peft.config.peft_options import Option, options_by_type
+from crossmodal_peft.config.annotations import Field, fits, in_words
+from crossmodal_peft.config.peft_options import options_by_type
 from crossmodal_peft.config.refusals import shown
 from crossmodal_peft.config.types import SEEDS
 
-# What annotations of peft's configurations may be made of, for settings to hold such a value.
-NAMES = {"Optional": Optional, "Union": Union, "Literal": Literal, "Any": Any}
 # Options that name modules of the encoder: patterns by name, or names to leave out.
 PATTERNS = frozenset(
     ["rank_pattern", "alpha_pattern", "lambda_pattern", "n_frequency_pattern", "block_size_pattern"]
@@ -25,7 +20,6 @@ PATTERNS = frozenset(
 # Options that act at random, late in a training, or in wide layers only: a short trial may not show it.
 LATE = re.compile(r"dropout|beta[12]|warmup|mask_interval|asa_|butterfly|decompose|seed")
 
-PLAIN = ("bool", "int", "float", "str", "list", "dict", "tuple")
 LARGEST = 10**6
 
 FILES = "describes or shapes a file that peft writes, and no training"
@@ -84,33 +78,15 @@ def mistake_in_option(kind: str, name: str, value: Any) -> str | None:
     return _mistake_in_value(kind, name, known[name], value)
 
 
-def _mistake_in_type(option: Option, value: Any, refused: list[str]) -> str | None:
+def _mistake_in_type(option: Field, value: Any, refused: list[str]) -> str | None:
     niter = isinstance(value, str) and re.fullmatch(r"pissa_niter_[1-9]\d{0,3}", value)
     if niter and "pissa_niter" in option.annotation:
         return None
     try:
-        _adapter(option.annotation).validate_python(value)
+        fitting = fits(option.annotation, value)
     except NameError:
         return OBJECT
-    except ValidationError:
-        return f"{shown(value)}: must be {_in_words(option.annotation, refused)}"
-    return None
-
-
-@lru_cache
-def _adapter(annotation: str) -> TypeAdapter[Any]:
-    kind = eval(annotation, {"__builtins__": {k: getattr(builtins, k) for k in PLAIN}}, NAMES)
-    return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
-
-
-def _in_words(annotation: str, refused: list[str]) -> str:
-    """An annotation as people read it, without some of its values."""
-    text = re.sub(r"Optional\[(.*)\]$", r"\1 | None", annotation)
-    text = re.sub(r"(?:Union|Literal)\[([^\[\]]*(?:\[[^\[\]]*\][^\[\]]*)*)\]", r"\1", text)
-    words = {"bool": "true or false", "int": "an integer", "float": "a number", "str": "text", "None": "null"}
-    words |= {"dict": "a block of names and numbers"}
-    said = [words.get(part, part) for part in re.split(r" \| |, ", text)]
-    return ", ".join(part for part in said if part.strip("'") not in refused)
+    return None if fitting else f"{shown(value)}: must be {in_words(option.annotation, refused)}"
 
 
 def _mistake_in_pattern(pattern: Any) -> str | None:
@@ -125,7 +101,7 @@ def _mistake_in_pattern(pattern: Any) -> str | None:
     return None
 
 
-def _mistake_in_value(kind: str, name: str, option: Option, value: Any) -> str | None:
+def _mistake_in_value(kind: str, name: str, option: Field, value: Any) -> str | None:
     """What an annotation does not say: bounds of numbers, and the words for `bias`."""
     words = ("none", "all", f"{kind.lower()}_only")
     if name == "bias" and value not in words:

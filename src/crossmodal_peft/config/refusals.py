@@ -12,6 +12,7 @@ FORMS = {
     "layers": "must be all, {last: N}, or one of these per modality",
     "budget": "must be a number of parameters such as 200000, or a share such as 0.5%",
 }
+NAMED = ("encoders", "datasets", "methods")  # Sections of blocks by name, of one variant each.
 BLOCKS = ("model_type", "model_attributes_type", "dict_type", "dict_attributes_type")
 
 
@@ -105,6 +106,8 @@ def _keys(error: Any, config: Any) -> list[str]:
     path: list[str] = []
     value = config
     for place, step in enumerate(error["loc"]):
+        if place == 2 and (path[0] in NAMED or path == ["train", "loss"]):
+            continue
         in_list = isinstance(value, list) and isinstance(step, int) and step < len(value)
         if in_list or (isinstance(value, dict) and step in value):
             value = value[step]

@@ -134,10 +134,10 @@ class MethodSettings(Strict):
     learning_rate: Rate = Field(
         1e-3, description="Peak learning rate of the parameters it trains in the encoders."
     )
-    modalities: Annotated[list[Modality], Unique] | None = Field(
+    modalities: Annotated[list[Modality], Field(min_length=1), Unique] | None = Field(
         None, description="Encoders it acts on; null: all of them."
     )
-    layers: Layers | dict[Modality, Layers] = Field(
+    layers: Layers | Annotated[dict[Modality, Layers], Field(min_length=1)] = Field(
         "all", description="Layers it acts on, or one entry per modality."
     )
 

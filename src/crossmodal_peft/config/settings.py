@@ -52,7 +52,9 @@ class Hub(Strict):
 class Folder(Strict):
     """A local model folder in Hugging Face format: config.json, model.safetensors, and so on."""
 
-    folder: str = Field(min_length=1, description="Where it is, as save_pretrained writes it.")
+    folder: str = Field(
+        pattern=r"^[^\s\pC]([^\pC]*[^\s\pC])?$", description="Where it is, as save_pretrained writes it."
+    )
 
 
 def _form(source: Any) -> str:
@@ -247,9 +249,9 @@ class Settings(Strict):
 
     matrix: Matrix
     paths: Paths = Paths()
-    encoders: dict[Name, AnyEncoder]
-    datasets: dict[Name, any_of("datasets")]  # type: ignore[valid-type]
-    methods: dict[Name, any_of("methods")]  # type: ignore[valid-type]
+    encoders: dict[Name, AnyEncoder] = Field(min_length=1)
+    datasets: dict[Name, any_of("datasets")] = Field(min_length=1)  # type: ignore[valid-type]
+    methods: dict[Name, any_of("methods")] = Field(min_length=1)  # type: ignore[valid-type]
     train: Train
     logging: Logging = Logging()
     evaluate: Evaluate = Evaluate()

@@ -1,6 +1,7 @@
 """Reads and validates params.yaml: every mistake gives one line with the key, the value and the fix."""
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,11 +48,16 @@ class _OnlyPaths(Strict):
     paths: Paths
 
 
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
 def _validated(model: type[Model], config: dict[str, Any], origin: Origin) -> Model:
     try:
         return model.model_validate(config)
     except ValidationError as error:
-        refuse(lines(error, config, model.model_json_schema()), origin)
+        refuse(lines(error, config, _schema(model)), origin)
         raise
 
 

@@ -87,6 +87,9 @@ def mistake_in(kind: str, target: list[str], options: dict[str, Any]) -> str | N
             return f"options.{option}: is derived from target_modules, layers and train; it cannot be set"
         if mistake := mistake_in_option(kind, option, value):
             return f"options.{option}: {mistake}"
+    init, target = options.get("init_r", 12), options.get("target_r", 8)
+    if kind == "ADALORA" and target >= init:
+        return f"options.target_r: {target}: must be less than init_r {init}, which is pruned to it"
     return None
 
 
