@@ -269,8 +269,9 @@ def complaint_about(message: str, mutation: Mutation) -> str | None:
     for line, said in zip(lines, keys):
         if not line.startswith("params.yaml: ") or not re.fullmatch(r"[\w.@' -]+", said):
             return f"a line without a key: {line}"
-    # Of keys that must fit one another, such as init_r and target_r, either may be named.
-    beside = ".".join(mutation.path[:2]) if len(mutation.path) > 2 else key
+    # Of keys that must fit one another, either may be named.
+    together = mutation.path[-1] in ("init_r", "target_r", "options")
+    beside = ".".join(mutation.path[:2]) if together else key
     if any(said.startswith((key, beside)) or key.startswith(said) for said in keys):
         return None
     # What is missing is refused where it is needed, by the name of its block.
