@@ -10,6 +10,7 @@ from conftest import REPOSITORY
 
 from crossmodal_peft.cli.arguments import paths_of
 from crossmodal_peft.config.reading import parse, read
+from crossmodal_peft.config.validation import check
 from workflow.planning.configuration import configuration
 
 
@@ -76,6 +77,30 @@ def test_what_follows_config_is_read_as_a_file_is_and_named_in_messages(tmp_path
         "over.yaml",
         "params.yaml",
     ]
+
+
+def test_dvc_and_this_package_read_the_same_values(tmp_path):
+    from dvc.utils.hydra import apply_overrides
+    from dvc.utils.serialize import load_yaml
+
+    path = tmp_path / "params.yaml"
+    path.write_text((REPOSITORY / "params.yaml").read_text())
+    assert load_yaml(str(path)) == read(path)
+    # What `dvc exp run -S` does to the file.
+    changes = {"epochs": 3, "weight_decay": 0.1, "compile": True, "activation_cache": "off"}
+    written = [
+        "train.epochs=3",
+        "train.weight_decay=1e-1",
+        "train.compile=true",
+        "train.activation_cache=off",
+    ]
+    apply_overrides(str(path), [*written, "train.activation_cache=off", "matrix.seeds=[3,4]"])
+    settings = check(read(path))
+    assert settings.train.model_dump() | changes == settings.train.model_dump()
+    assert settings.matrix.seeds == [3, 4]
+    apply_overrides(str(path), ["train.epochs='3'"])
+    with pytest.raises(ValueError, match="train.epochs: '3': must be a valid integer"):
+        check(read(path))
 
 
 def dry_run(arguments: str) -> str:
