@@ -8,6 +8,7 @@ from tiny import METHODS, method, model_of
 
 from crossmodal_peft.config.schema import MethodSettings
 from crossmodal_peft.contracts.tiny import ENCODERS, encoder_of, inputs_of
+from crossmodal_peft.models.checkpoint import restore, save_weights
 from crossmodal_peft.models.dual_encoder import DualEncoder, count_parameters
 from crossmodal_peft.models.peft_adapters import as_peft_model
 
@@ -78,3 +79,11 @@ def test_pefts_own_model_of_a_cell_trains_what_the_cell_trains():
     theirs = as_peft_model(encoder_of("bert"), range(1, 3), tuning.cut("text"), tuning, weights)
     named = {name for name, p in theirs.named_parameters() if p.requires_grad}
     assert named == {f"base_model.{name}" for name in weights}
+
+
+def test_weights_with_a_mask_token_are_still_restored(tmp_path):
+    model = model_of("dinov2", variant("full", layers="all"))
+    [unused] = model.unused_names()
+    save_weights(tmp_path / "weights", model.trained() | {unused: torch.ones(1, 32)})
+    restore(model, tmp_path / "weights")
+    assert unused not in model.trained() and unused in dict(model.named_parameters())

@@ -87,6 +87,11 @@ class DualEncoder(nn.Module):
         for encoder in self.encoders:
             encoder.fold()
 
+    def unused_names(self) -> set[str]:
+        """Names of the parameters on which no output depends, such as an encoder's mask token."""
+        named = zip(self.towers, self.encoders)
+        return {f"towers.{m}.encoder.model.{name}" for m, encoder in named for name in encoder.unused_names()}
+
     def trained(self) -> dict[str, nn.Parameter]:
         """The trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
