@@ -117,7 +117,7 @@ def seed(value: Any) -> bool:
     return whole(0, 2**32 - 1)(value)
 
 
-SIZE, COUNT, RATE = whole(1, 2**16), whole(1, 10**6), number(0, 10)
+SIZE, RATE = whole(1, 10**6), number(0, 10)
 # By pattern of the key; the first that matches counts. Everything else must not be replaced by any of VALUES.
 RIGHT: dict[str, Right] = {
     r"matrix.seeds": lambda v: v == [0],
@@ -156,7 +156,7 @@ RIGHT: dict[str, Right] = {
     r"methods.*.learning_rate": RATE,
     r"methods.*.options": empty,
     r"methods.adalora.options.init_r": whole(9, 10**6),
-    r"methods.*.options.(r|lora_alpha|alpha|n_frequency|\w+_block_size)": COUNT,
+    r"methods.*.options.(r|lora_alpha|alpha|n_frequency|\w+_block_size)": SIZE,
     r"methods.adalora.options.target_r": whole(1, 11),
     r"methods.*.options.(use_\w+|init_lora_weights)": boolean,
     r"methods.*.options.scaling": number(0, 10**6),

@@ -53,7 +53,7 @@ def _survive_as_a_name(rate: float) -> float:
 
 
 Positive = Annotated[int, Field(ge=1, le=10**12)]
-Size = Annotated[int, Field(ge=1, le=2**16)]  # of a layer, a rank, a number of tokens
+Size = Annotated[int, Field(ge=1, le=10**6)]  # of a layer, a rank, a number of tokens
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Rate = Annotated[float, Field(gt=0, le=10)]  # of learning
 Share = Annotated[float, Field(gt=0, lt=1)]
