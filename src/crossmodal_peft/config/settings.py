@@ -52,9 +52,7 @@ class Hub(Strict):
 class Folder(Strict):
     """A local model folder in Hugging Face format: config.json, model.safetensors, and so on."""
 
-    folder: str = Field(
-        pattern=r"^[^\s\pC]([^\pC]*[^\s\pC])?$", description="Where it is, as save_pretrained writes it."
-    )
+    folder: str = Field(pattern=r"^\S(.*\S)?$", description="Where it is, as save_pretrained writes it.")
 
 
 def _form(source: Any) -> str:
