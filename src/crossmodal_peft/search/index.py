@@ -17,6 +17,8 @@ from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.cell_file import EMBEDDED_SPLITS, read_cell
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.data import uploads
+from crossmodal_peft.data.images import require_seen
+from crossmodal_peft.data.refusals import Unusable
 from crossmodal_peft.files import atomic_write, read_json, sha256, write_json
 from crossmodal_peft.training.trained import embeddings_of
 
@@ -148,10 +150,14 @@ class QueryEncoder:
     preparers: dict[str, Callable[[list[Any]], tuple[np.ndarray, np.ndarray | None]]]
 
     def embed(self, modality: str, medium: Any) -> np.ndarray:
-        """The unit-length embedding (width,) of a caption, PIL image, or mono waveform at the cell's rate."""
+        """The unit-length embedding (width,) of a caption, PIL image, or mono waveform at the cell's rate.
+
+        Raises ValueError as `require_seen`.
+        """
         import torch
 
         inputs, lengths = self.preparers[modality]([medium])
+        require_seen(inputs[0], medium)
         if lengths is not None:
             inputs = inputs[:, : lengths.max()]
         sizes = None if lengths is None else torch.from_numpy(lengths)
@@ -193,20 +199,29 @@ def search_for(
     others = [other for other in index.vectors if other != modality]
     to = to or (others or [modality])[0]
     index.require(to)
-    medium = _read(modality, query, read_cell(name, layout)[0].cell)
-    return index.search(open_query_encoder(name, layout).embed(modality, medium), to, k)
-
-
-def _read(modality: str, query: str | Path, cell: Cell) -> Any:
-    read: Any = {
-        "image": uploads.read_image,
-        "audio": lambda content: uploads.read_audio(content, sample_rate(cell)),
-        "text": uploads.read_text,
-    }
+    cell = read_cell(name, layout)[0].cell
     try:
-        return read[modality](query.read_bytes() if isinstance(query, Path) else query)
-    except ValueError as error:
+        medium = read_query(modality, _content(query) if isinstance(query, Path) else query, cell)
+        embedding = open_query_encoder(name, layout).embed(modality, medium)
+    except Unusable as error:
         raise ValueError(f"{query if isinstance(query, Path) else 'the text'} {error}") from None
+    return index.search(embedding, to, k)
+
+
+def _content(path: Path) -> bytes:
+    """A file, or enough of it to be refused as too large."""
+    with open(path, "rb") as file:
+        return file.read(uploads.MAX_BYTES + 1)
+
+
+def read_query(modality: str, query: Any, cell: Cell) -> Any:
+    """A typed text, or the content of a file, as a cell's encoders take it. Raises Unusable."""
+    if modality == "text":
+        return uploads.read_text(query)
+    if modality == "image":
+        return uploads.read_image(query)
+    encoder: Any = cell.encoders["audio"]
+    return uploads.read_audio(query, sample_rate(cell), encoder.seconds)
 
 
 def sample_rate(cell: Cell) -> int:
