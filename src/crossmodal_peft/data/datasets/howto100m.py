@@ -18,9 +18,10 @@ from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from crossmodal_peft.config.schema import FolderData
+from crossmodal_peft.config.types import Amount, Place, Positive
 from crossmodal_peft.data.items import Item, Refused, split_of
 from crossmodal_peft.data.narrations import narrations, said
 from crossmodal_peft.data.video import audio_between, duration, frame_at
@@ -34,14 +35,14 @@ class Settings(FolderData):
     """Where the narrations are, the minimum length of a segment, and how many videos and segments to keep."""
 
     kind: Literal["howto100m"]
-    captions: str = Field(
+    captions: Place = Field(
         "captions", description="A folder of CSV files, a .json or a .pickle file, inside `folder`."
     )
-    min_seconds: PositiveFloat = Field(10.0, description="Shorter segments are widened to this length.")
-    max_videos: PositiveInt | None = Field(
+    min_seconds: Amount = Field(10.0, description="Shorter segments are widened to this length.")
+    max_videos: Positive | None = Field(
         None, description="Maximum number of videos, chosen by a hash of their ids."
     )
-    max_clips: PositiveInt | None = Field(
+    max_clips: Positive | None = Field(
         None, description="Maximum number of segments per video, evenly spread."
     )
 
