@@ -48,7 +48,7 @@ def random_index(items: int) -> search_index.Index:
         part = rng.standard_normal((min(100_000, items - start), WIDTH), dtype=np.float32)
         vectors.add(part / np.linalg.norm(part, axis=1, keepdims=True))
     rows = np.arange(items)
-    frame = pd.DataFrame({"item": rows.astype(str), "source": rows.astype(str), "caption": "", "label": rows})
+    frame = pd.DataFrame({"item": rows.astype(str), "source": rows.astype(str), "caption": ""})
     return search_index.Index("random", "test", {"image": vectors}, {"image": frame})
 
 
@@ -102,7 +102,8 @@ def main() -> None:
         f"{machine['processor']}, {machine['cores']} cores. Medians of {REPEATS} in milliseconds; the best "
         f"{K} of items of width {WIDTH}, exactly (FAISS, flat inner product). Loading is timed once. "
         f"Load average at the start: {load:.1f}.\n\n"
-        f"{table}\n"
+        f"{table}\n",
+        encoding="utf-8",
     )
     print(table)
 

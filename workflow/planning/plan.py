@@ -14,6 +14,7 @@ from crossmodal_peft.config.cell_file import CELL_FILE, WEIGHTS
 from crossmodal_peft.config.paths import RECEIPT, Layout
 from crossmodal_peft.config.settings import Folder, Package, Settings
 from crossmodal_peft.data import hub
+from crossmodal_peft.files import why_missing
 from workflow.planning.code_dependencies import code
 from workflow.planning.compared_settings import compared
 
@@ -125,6 +126,14 @@ class Plan:
         """The files of the cell whose projections a job's cell starts from; none if it starts otherwise."""
         head = self.cell_of(w).head
         return [f"{self.layout.checkpoint(head)}/{file}" for file in (WEIGHTS, CELL_FILE)] if head else []
+
+    def own_tables(self, source: str) -> list[str]:
+        """The files of the user's that a dataset's download reads. Raises ValueError if one is not there."""
+        read: list[str] = self.of_source(source).read
+        for path in read:
+            if not os.path.exists(path):
+                raise ValueError(why_missing(Path(path)))
+        return read
 
     def own_files(self, encoder: str) -> list[Path]:
         """The files of the user's folder from which an encoder is copied; none for other sources."""

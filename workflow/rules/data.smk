@@ -3,7 +3,7 @@
 
 rule download_dataset:
     input:
-        read=lambda w: PLAN.of_source(w.name).read,
+        read=lambda w: PLAN.own_tables(w.name),
     output:
         receipt=LAYOUT.dataset("{name}") / RECEIPT,
     log:
@@ -19,7 +19,7 @@ rule download_dataset:
     message:
         "download the dataset {wildcards.name}"
     shell:
-        "logged {log} crossmodal-peft download-dataset {wildcards.name} {params.kind}"
+        "logged {log:q} crossmodal-peft download-dataset {wildcards.name} {params.kind:q}"
         " --settings {params.origin:q} --paths {params.paths:q}"
 
 
@@ -36,12 +36,12 @@ rule download_encoder:
     params:
         compared=lambda w: compared(SETTINGS.encoders[w.name].source),
         code=lambda w: PLAN.code_of_encoder(w.name),
-        settings=uncompared(lambda w: SETTINGS.encoders[w.name].source.model_dump_json()),
+        settings=uncompared(lambda w: SETTINGS.encoders[w.name].model_dump_json()),
         paths=PATHS,
     message:
         "download the encoder {wildcards.name}"
     shell:
-        "logged {log} crossmodal-peft download-encoder {wildcards.name}"
+        "logged {log:q} crossmodal-peft download-encoder {wildcards.name}"
         " --settings {params.settings:q} --paths {params.paths:q}"
 
 
@@ -73,7 +73,7 @@ for dataset, data in SETTINGS.datasets.items():
         message:
             f"prepare {dataset}"
         shell:
-            "logged {log} crossmodal-peft prepare {params.dataset}"
+            "logged {log:q} crossmodal-peft prepare {params.dataset:q}"
             " --settings {params.settings:q} --paths {params.paths:q}"
 
 
@@ -101,5 +101,5 @@ rule cache_activations:
     message:
         "compute the {wildcards.modality} activations of {wildcards.dataset} up to {wildcards.cut}"
     shell:
-        "logged {log} crossmodal-peft cache-activations {wildcards.dataset} {wildcards.modality}"
-        " {wildcards.cut} {params.encoder} --settings {params.settings:q} --paths {params.paths:q}"
+        "logged {log:q} crossmodal-peft cache-activations {wildcards.dataset} {wildcards.modality}"
+        " {wildcards.cut} {params.encoder:q} --settings {params.settings:q} --paths {params.paths:q}"

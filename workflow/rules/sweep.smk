@@ -19,9 +19,9 @@ rule tune_head:
         mem_mb=growing(4000),
         runtime=growing(120),
     params:
-        compared=compared({"cells": PLAN.tried_heads, "grid": SETTINGS.sweep.head}),
+        compared=compared({"cells": PLAN.tried_heads, "grid": SETTINGS.sweep.head.values}),
         code=PLAN.code_of_head_search(),
-        settings=uncompared(lambda w: as_json({"cells": PLAN.tried_heads, "grid": SETTINGS.sweep.head})),
+        settings=uncompared(lambda w: as_json({"cells": PLAN.tried_heads, "grid": SETTINGS.sweep.head.values})),
         stem=lambda w, output: os.path.splitext(output.tables[0])[0],
         paths=PATHS,
     message:
@@ -46,4 +46,4 @@ rule sweep:
     message:
         "table of the sweep"
     shell:
-        "logged {log} crossmodal-peft sweep {input.cells} --out {params.stem}"
+        "logged {log:q} crossmodal-peft sweep {input.cells:q} --out {params.stem:q}"

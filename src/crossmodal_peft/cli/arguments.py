@@ -1,13 +1,14 @@
 """Arguments that the commands share, and how they are parsed."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-import yaml
 
 from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.reading import read
 from crossmodal_peft.config.settings import Paths
+from crossmodal_peft.config.validation import check_paths
 
 DEFAULT_PATHS = "params.yaml"
 
@@ -56,5 +57,9 @@ def paths_of(paths: str) -> Paths:
     if paths.startswith("{"):
         return Paths.model_validate_json(paths)
     files = [Path(name) for name in dict.fromkeys([DEFAULT_PATHS, paths])]
-    contents = [yaml.safe_load(f.read_text()) or {} for f in files if f.exists() or f.name != DEFAULT_PATHS]
-    return Paths.model_validate({k: v for content in contents for k, v in content.get("paths", {}).items()})
+    found: dict[str, Any] = {}
+    for file in [file for file in files if file.exists() or file.name != DEFAULT_PATHS]:
+        content = read(file)
+        block = content.get("paths", {}) if isinstance(content, dict) else {}
+        found |= block if isinstance(block, dict) else check_paths(block, str(file)).model_dump()
+    return check_paths(found, paths)

@@ -1,6 +1,7 @@
 """The command line: commands for users here, commands for the workflow in `stages`."""
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from crossmodal_peft.cli.check_plugin import check_plugin
 from crossmodal_peft.cli.errors import EXIT_CODES, OneLineErrors
 from crossmodal_peft.config.cell_file import CELL_FILE
 from crossmodal_peft.files import write_json
+from crossmodal_peft.stages.check_data import check_data
 from crossmodal_peft.stages.merge import merge_cell
 from crossmodal_peft.stages.score import score_split
 
@@ -30,7 +32,9 @@ app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, pretty_exceptions_ena
 
 
 def main() -> None:
-    """Entry point of the console command."""
+    """Entry point of the console command, which prints UTF-8 whatever the locale."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     app()
 
 
@@ -181,7 +185,8 @@ def score(
     queries: Annotated[Path, typer.Option(help="Embeddings of the queries: .npy, (queries, width).")],
     gallery: Annotated[Path, typer.Option(help="Embeddings of the gallery: .npy, (items, width).")],
     relevance: Annotated[
-        Path, typer.Option(help="CSV with columns query and item: relevant pairs, by row number or id.")
+        Path,
+        typer.Option(help="Table with the columns query and item (row numbers or ids) and perhaps grade."),
     ],
     query_ids: Annotated[Path | None, typer.Option(help="Ids of the queries, one per line.")] = None,
     gallery_ids: Annotated[Path | None, typer.Option(help="Ids of the gallery, one per line.")] = None,
@@ -198,6 +203,20 @@ def score(
     ours, theirs = read_sides(queries, gallery, query_ids, gallery_ids)
     pairs = read_relevance(relevance, ours, theirs)
     _show({"queries->gallery": evaluate_direction(ours, theirs, pairs, ks_of(ks))}, out)
+
+
+@app.command("check-data")
+def check_table(
+    table: Annotated[Path, typer.Argument(help="The table: .csv, .parquet or .jsonl.")],
+    decode: Annotated[
+        int | None, typer.Option(min=0, help="Decode the files of so many items only; by default of all.")
+    ] = None,
+) -> None:
+    """Show what would be read from a table of your own: splits, what is shared, refusals, sizes, examples.
+
+    crossmodal-peft check-data birds/birds.csv
+    """
+    check_data(table, decode)
 
 
 @app.command()

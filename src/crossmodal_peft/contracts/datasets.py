@@ -1,7 +1,6 @@
 """What every kind of dataset promises, checked on the data of a block of params.yaml."""
 
 import inspect
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from crossmodal_peft.config.schema import DatasetSettings, Modality
 from crossmodal_peft.config.settings import Paths
 from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.data.items import Item, Refused
-from crossmodal_peft.files import write_json
+from crossmodal_peft.files import read_json, write_json
 
 READ = 20  # Items whose pictures and sounds are decoded.
 SPLITS = ("train", "validation", "test")
@@ -51,7 +50,7 @@ class Case:
         if not path.exists():
             self.raw.mkdir(parents=True, exist_ok=True)
             write_json(path, self.module.download(self.raw, **self.settings.origin))
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, "delete it to download again")
 
     @cached_property
     def root(self) -> Path:
@@ -152,6 +151,13 @@ def groups_stand_on_one_side(case: Case) -> None:
         assert side == item.split, f"{item.name}: its group {item.group!r} is in {side} and in {item.split}"
 
 
+def labels_are_single_lines(case: Case) -> None:
+    """What an item is relevant by, where that is not its group, are texts of one line."""
+    for item in case.items:
+        for label in item.labels:
+            assert label.strip() and label.splitlines() == [label], f"{item.name}: the label is {label!r}"
+
+
 def items_have_every_modality(case: Case) -> None:
     """Every item has something in each modality of the dataset; captions have no blanks at their ends."""
     for item in case.items:
@@ -230,6 +236,7 @@ CHECKS = (
     names_are_unique,
     refusals_have_reasons,
     groups_stand_on_one_side,
+    labels_are_single_lines,
     items_have_every_modality,
     files_stand_under_the_root,
     the_order_is_repeatable,

@@ -1,25 +1,34 @@
 """Raw items → a manifest and one memory-mapped array for each modality."""
 
 import hashlib
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import DatasetSettings, FoundData, Modality, Split
-from crossmodal_peft.data.audio import read_waveform
+from crossmodal_peft.data.array_writer import ArrayWriter
+from crossmodal_peft.data.encoder_folder import unknown_share
+from crossmodal_peft.data.inputs import Reader, readers_of
 from crossmodal_peft.data.items import Item, Refused, split_of
-from crossmodal_peft.files import atomic_write, require_room
+from crossmodal_peft.data.overlaps import Overlaps, overlaps, united
+from crossmodal_peft.data.refusals import Unusable
+from crossmodal_peft.files import atomic_write, delete_partial
 
-BATCH = 16  # A decoded 12-megapixel photograph takes 36 MB.
+MAX_UNKNOWN = 0.5  # Share of the tokens in all captions; a vocabulary that fits has next to none.
+MANY_UNKNOWN = 0.01  # A larger share is printed.
 LINE_SECONDS = 30.0  # between progress lines
-Readers = dict[str, Callable[[Any], Any]]
 COLUMNS = ["item", "split", "modality", "row", "source", "reason", "group"]
+
+
+class Prepared(NamedTuple):
+    """A prepared dataset: its manifest, and what its items share."""
+
+    manifest: pd.DataFrame
+    overlaps: Overlaps
 
 
 def prepare(
@@ -28,124 +37,71 @@ def prepare(
     settings: DatasetSettings,
     encoders: dict[str, Any],
     out: Path,
-) -> pd.DataFrame:
+) -> Prepared:
     """Decode every item of the unpacked dataset at `root` once; write a manifest and one array per modality.
 
-    The manifest has a row for each representation of an item: item, group, label (of the group; items with
-    equal labels are relevant to each other), split, modality, row (in the array), length (tokens without
-    padding; -1: all), source (caption or file path), reason (why the item was refused; its row is then -1).
+    The manifest has a row for each representation of an item: item, group, split, modality, row (in the
+    array), length (tokens without padding; -1: all), source (caption or file path), reason (why the item was
+    refused; its row is then -1), labels (of the item, one a line; only if a group is not its items' label),
+    label (a number for these, or for the group). `data.labels` says what is relevant to what.
     Refused items are also listed in refused.csv. Raises ValueError if they are too many or a split is empty.
     """
     dataset = plugins.module("datasets", settings.kind)
+    delete_partial(out)
     found = _limited(list(dataset.items(root, settings)), settings)
-    _require_enough([item for item in found if isinstance(item, Refused)], len(found), settings, out)
+    items = [item for item in found if isinstance(item, Item)]
+    count = len(found) + sum(len(item.also) for item in items)
+    _require_enough([item for item in found if isinstance(item, Refused)], count, settings, out)
+    if "text" in encoder_folders:
+        _require_known(found, encoder_folders["text"], out.name)
     writers = {
-        modality: ArrayWriter(
-            out / f"{modality}.npy",
-            plugins.module("encoders", encoders[modality].family).preparer(folder, encoders[modality]),
-            sum(len(item.of(modality)) for item in found if isinstance(item, Item)),
-        )
-        for modality, folder in encoder_folders.items()
+        modality: ArrayWriter(out / f"{modality}.npy", sum(len(item.of(modality)) for item in items))
+        for modality in encoder_folders
     }
-    readers = _readers(dataset, encoders)
+    readers = readers_of(dataset, encoder_folders, encoders)
     rows = [
         row for item in shown(found, out.name) for row in _rows(item, writers, readers, root, settings.split)
     ]
-    manifest = pd.DataFrame(rows, columns=COLUMNS)
+    labelled = ["labels"] if any(item.labels for item in items) else []
+    manifest = pd.DataFrame(rows, columns=[*COLUMNS, *labelled])
     refused = [Refused(row["item"], row["reason"]) for row in rows if row["reason"]]
-    _require_enough(refused, len(found), settings, out)
+    _require_enough(refused, count, settings, out)
     _require_all_splits(manifest)
-    groups = sorted(manifest.loc[manifest.reason == "", "group"].unique())
-    manifest["label"] = manifest["group"].map({group: label for label, group in enumerate(groups)}).fillna(-1)
-    manifest["label"] = manifest["label"].astype("int64")
+    names = manifest[labelled[0] if labelled else "group"]
+    codes = {name: code for code, name in enumerate(sorted(names[manifest.reason == ""].unique()))}
+    manifest["label"] = names.map(codes).fillna(-1).astype("int64")
     lengths = {modality: writer.close() for modality, writer in writers.items()}
     manifest["length"] = [
         lengths[m][row] if row >= 0 else -1 for m, row in zip(manifest.modality, manifest.row)
     ]
     with atomic_write(out / "manifest.parquet") as path:
         manifest.to_parquet(path, index=False)
-    return manifest
-
-
-class ArrayWriter:
-    """Collects decoded media, prepares them in batches and writes them to one memory-mapped array."""
-
-    def __init__(self, path: Path, preparer: Any, capacity: int):
-        self.path, self.preparer, self.capacity = path, preparer, capacity
-        self.partial = path.with_name(f".{path.name}.partial")
-        self.pending: list[Any] = []
-        self.array: Any = None
-        self.lengths: list[int] = []
-
-    def add(self, medium: Any) -> int:
-        """Add one decoded medium; returns its row."""
-        self.pending.append(medium)
-        row = len(self.lengths) + len(self.pending) - 1
-        if len(self.pending) == BATCH:
-            self._flush()
-        return row
-
-    def close(self) -> list[int]:
-        """Write the last batch and give the array its final name; returns the length of each row."""
-        if self.pending:
-            self._flush()
-        self.array.flush()
-        self.partial.rename(self.path)
-        return self.lengths
-
-    def _flush(self) -> None:
-        values, lengths = self.preparer(self.pending)
-        if self.array is None:
-            self.partial.parent.mkdir(parents=True, exist_ok=True)
-            shape = (self.capacity, *values.shape[1:])
-            require_room(math.prod(shape) * values.dtype.itemsize, self.path.parent, str(self.path))
-            self.array = np.lib.format.open_memmap(self.partial, "w+", values.dtype, shape)
-        self.array[len(self.lengths) : len(self.lengths) + len(values)] = values
-        self.lengths += [-1] * len(values) if lengths is None else [int(length) for length in lengths]
-        self.pending = []
+    accepted = set(manifest.loc[manifest.reason == "", "item"])
+    return Prepared(manifest, overlaps([item for item in items if item.name in accepted], settings.split))
 
 
 def _rows(
-    item: Item | Refused, writers: Any, readers: Readers, root: Path, split: Split
+    item: Item | Refused, writers: Any, readers: dict[str, Reader], root: Path, split: Split
 ) -> Iterator[dict[str, Any]]:
     blank = dict(zip(COLUMNS, [item.name, "", "", -1, "", "", None]))
     if isinstance(item, Refused):
         yield blank | {"reason": item.reason}
         return
     try:
-        media = {m: [_decode(source, readers[m]) for source in item.of(m)] for m in writers}
-    except (ValueError, OSError) as error:
-        yield blank | {"reason": str(error)}
+        inputs = {m: [readers[m](source) for source in item.of(m)] for m in writers}
+    except Unusable as error:
+        yield from (blank | {"item": name, "reason": str(error)} for name in (item.name, *item.also))
         return
-    for modality, decoded in media.items():
-        for source, medium in zip(item.of(modality), decoded, strict=True):
+    for modality, prepared in inputs.items():
+        for source, (values, length) in zip(item.of(modality), prepared, strict=True):
             yield blank | {
                 "split": item.split or split_of(item.group, split),
                 "modality": modality,
-                "row": writers[modality].add(medium),
+                "row": writers[modality].add(values, length),
                 "source": str(source.relative_to(root)) if isinstance(source, Path) else source,
                 "group": item.group,
+                "labels": "\n".join(item.labels or [item.group]),
             }
-
-
-def _readers(dataset: Any, encoders: dict[str, Any]) -> Readers:
-    """The decoder of each modality; audio clips are cut to the encoder's window."""
-    read_audio = getattr(dataset, "read_audio", read_waveform)
-    readers: Readers = {"text": lambda text: text}
-    if "image" in encoders:
-        readers["image"] = dataset.read_image
-    if "audio" in encoders:
-        rate = plugins.module("encoders", encoders["audio"].family).SAMPLE_RATE
-        samples = round(encoders["audio"].seconds * rate)
-        readers["audio"] = lambda path: read_audio(path, rate)[:samples].copy()
-    return readers
-
-
-def _decode(source: str | Path, read: Callable[[Any], Any]) -> Any:
-    try:
-        return read(source)
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{Path(source).name}: {error}") from error
 
 
 def shown(found: Sequence[Any], name: str) -> Iterator[Any]:
@@ -165,6 +121,19 @@ def _limited(found: list[Item | Refused], settings: DatasetSettings) -> Sequence
     items = [item for item in found if isinstance(item, Item)]
     items.sort(key=lambda item: hashlib.sha256(item.name.encode()).digest())
     return items[: settings.limit]
+
+
+def _require_known(found: Sequence[Any], folder: Path, name: str) -> None:
+    """Raise ValueError if the text encoder does not know the words of the captions; print it if some."""
+    share = unknown_share([text for item in found if isinstance(item, Item) for text in item.texts], folder)
+    if share > MAX_UNKNOWN:
+        raise ValueError(
+            f"{name}: {folder} does not know {100 * share:.0f} % of the tokens in the captions, more than "
+            f"{100 * MAX_UNKNOWN:.0f} %: its vocabulary is of another model, or the captions are in a script "
+            "that it cannot read"
+        )
+    if share > MANY_UNKNOWN:
+        print(f"{name}: the text encoder does not know {100 * share:.0f} % of the tokens in the captions")
 
 
 def _require_enough(refused: list[Refused], found: int, settings: DatasetSettings, out: Path) -> None:
@@ -189,7 +158,9 @@ def _require_enough(refused: list[Refused], found: int, settings: DatasetSetting
 def _require_all_splits(manifest: pd.DataFrame) -> None:
     missing = {"train", "validation", "test"} - set(manifest.split)
     if missing:
+        groups = manifest[manifest.reason == ""].drop_duplicates("item")["group"]
         raise ValueError(
             f"no items in {', '.join(sorted(missing))}: of {manifest.item.nunique()} items "
-            f"{manifest.loc[manifest.reason != '', 'item'].nunique()} were refused; see `limit` and `split`"
+            f"{manifest.loc[manifest.reason != '', 'item'].nunique()} were refused; "
+            + (united(groups) or "see `limit` and `split`")
         )

@@ -56,12 +56,14 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
 
 
 def restore(model: DualEncoder, path: Path) -> None:
-    """Load trained weights into a model of the same settings, leaving out the loss's parameters.
+    """Load trained weights into a model of the same settings.
 
+    The loss's parameters are left out, and those on which an encoder's output does not depend.
     Raises ValueError naming the tensors if any is missing, has no place (as when the encoder has fewer layers
     than the one that was trained), or has another shape.
     """
-    weights = {name: t for name, t in load_file(path).items() if not name.startswith(LOSS)}
+    idle = model.unused_names()
+    weights = {n: t for n, t in load_file(path).items() if not n.startswith(LOSS) and n not in idle}
     model.reshape_projections(weights)
     expected = model.saved()
     wrong = {

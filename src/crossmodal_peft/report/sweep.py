@@ -1,11 +1,12 @@
 """Settings chosen on the validation split: the learning rate of each method, and how the head is trained."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from crossmodal_peft.files import read_json
 
 RECALL = "Validation recall in % (mean of hit@1, hit@5, hit@10 over both directions)"
 
@@ -17,7 +18,7 @@ def learning_rates(cell_files: Sequence[Path]) -> pd.DataFrame:
     """
     rows = []
     for path in cell_files:
-        content = json.loads(path.read_text())
+        content = read_json(path, "train the cell again")
         method, rate = content["cell"]["method"].split("@")
         recall = content["training"]["validation_recall"]
         rows.append((method, float(rate), content["cell"]["dataset"], recall))

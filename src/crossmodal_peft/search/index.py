@@ -3,7 +3,6 @@
 Opening and searching an index does not load torch; building one and embedding a query does.
 """
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.cell_file import EMBEDDED_SPLITS, read_cell
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.data import uploads
-from crossmodal_peft.files import atomic_write, sha256, write_json
+from crossmodal_peft.data.images import require_seen
+from crossmodal_peft.data.refusals import Unusable
+from crossmodal_peft.files import atomic_write, read_json, sha256, write_json
 from crossmodal_peft.training.trained import embeddings_of
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class Index:
     """The searchable items of one cell, by modality.
 
     `vectors` are exact inner-product indexes. Row i of `items` describes vector i: dataset, item (its
-    name), source (a caption, or a file path in the unpacked dataset), caption, label (items with equal
-    labels are relevant to each other).
+    name), source (a caption, or a file path in the unpacked dataset), caption, labels (codes; rows with one
+    in common are relevant to each other).
     """
 
     cell: str
@@ -83,19 +84,20 @@ def index_galleries(
     name: str, split: str, galleries: list[dict[str, "Gallery"]], manifest: pd.DataFrame
 ) -> Index:
     """Index galleries by modality, one mapping per split and dataset. Each caption is indexed once."""
+    from crossmodal_peft.retrieval.captions import captions
     from crossmodal_peft.retrieval.embeddings import pooled
 
-    captions = manifest[manifest.modality == "text"].groupby("label")["source"].first()
+    described = manifest.assign(caption=captions(manifest))[
+        ["dataset", "item", "source", "caption", "labels"]
+    ]
     vectors, items = {}, {}
     for modality in dict.fromkeys(m for by_modality in galleries for m in by_modality):
         gallery = pooled([by_modality[modality] for by_modality in galleries if modality in by_modality])
-        rows = manifest.iloc[gallery.positions][["dataset", "item", "source", "label"]].reset_index(drop=True)
-        if modality == "text":
-            rows = rows.drop_duplicates(["label", "source"])
+        rows = described.iloc[gallery.positions].reset_index(drop=True)
+        rows = rows.drop_duplicates(["labels", "source"])
         vectors[modality] = faiss.IndexFlatIP(gallery.embeddings.shape[1])
         vectors[modality].add(gallery.embeddings.numpy()[rows.index])
-        caption = rows["label"].map(captions).fillna(rows["item"])
-        items[modality] = rows.assign(caption=caption).reset_index(drop=True)
+        items[modality] = rows.reset_index(drop=True)
     return Index(name, split, vectors, items)
 
 
@@ -108,21 +110,19 @@ def open_index(name: str, layout: Layout) -> Index:
     file, _ = read_cell(name, layout)
     if not (folder / DESCRIPTION).exists():
         return build_index(name, "test", layout)
-    description = json.loads((folder / DESCRIPTION).read_text())
-    if description["weights_sha256"] != file.weights_sha256:
-        return build_index(name, description["split"], layout)
+    again = f"rebuild with: crossmodal-peft index {name}"
+    description = read_json(folder / DESCRIPTION, again)
+    if description.get("weights_sha256") != file.weights_sha256:
+        return build_index(name, description.get("split", "test"), layout)
     for path, expected in description["files"].items():
         if not (folder / path).exists() or sha256(folder / path) != expected:
-            raise ValueError(
-                f"{folder / path}: changed or missing; rebuild with: crossmodal-peft index {name}"
-            )
+            raise ValueError(f"{folder / path}: changed or missing; {again}")
     modalities = description["modalities"]
-    return Index(
-        name,
-        description["split"],
-        {modality: faiss.read_index(str(folder / f"{modality}.faiss")) for modality in modalities},
-        {modality: pd.read_parquet(folder / f"{modality}.parquet") for modality in modalities},
-    )
+    items = {modality: pd.read_parquet(folder / f"{modality}.parquet") for modality in modalities}
+    if not all("labels" in of for of in items.values()):  # Of a release in which a row had one label.
+        return build_index(name, description["split"], layout)
+    vectors = {modality: faiss.read_index(str(folder / f"{modality}.faiss")) for modality in modalities}
+    return Index(name, description["split"], vectors, items)
 
 
 def _save(index: Index, weights_sha256: str, folder: Path) -> None:
@@ -150,10 +150,14 @@ class QueryEncoder:
     preparers: dict[str, Callable[[list[Any]], tuple[np.ndarray, np.ndarray | None]]]
 
     def embed(self, modality: str, medium: Any) -> np.ndarray:
-        """The unit-length embedding (width,) of a caption, PIL image, or mono waveform at the cell's rate."""
+        """The unit-length embedding (width,) of a caption, PIL image, or mono waveform at the cell's rate.
+
+        Raises ValueError as `require_seen`.
+        """
         import torch
 
         inputs, lengths = self.preparers[modality]([medium])
+        require_seen(inputs[0], medium)
         if lengths is not None:
             inputs = inputs[:, : lengths.max()]
         sizes = None if lengths is None else torch.from_numpy(lengths)
@@ -195,20 +199,29 @@ def search_for(
     others = [other for other in index.vectors if other != modality]
     to = to or (others or [modality])[0]
     index.require(to)
-    medium = _read(modality, query, read_cell(name, layout)[0].cell)
-    return index.search(open_query_encoder(name, layout).embed(modality, medium), to, k)
-
-
-def _read(modality: str, query: str | Path, cell: Cell) -> Any:
-    read: Any = {
-        "image": uploads.read_image,
-        "audio": lambda content: uploads.read_audio(content, sample_rate(cell)),
-        "text": uploads.read_text,
-    }
+    cell = read_cell(name, layout)[0].cell
     try:
-        return read[modality](query.read_bytes() if isinstance(query, Path) else query)
-    except ValueError as error:
+        medium = read_query(modality, _content(query) if isinstance(query, Path) else query, cell)
+        embedding = open_query_encoder(name, layout).embed(modality, medium)
+    except Unusable as error:
         raise ValueError(f"{query if isinstance(query, Path) else 'the text'} {error}") from None
+    return index.search(embedding, to, k)
+
+
+def _content(path: Path) -> bytes:
+    """A file, or enough of it to be refused as too large."""
+    with open(path, "rb") as file:
+        return file.read(uploads.MAX_BYTES + 1)
+
+
+def read_query(modality: str, query: Any, cell: Cell) -> Any:
+    """A typed text, or the content of a file, as a cell's encoders take it. Raises Unusable."""
+    if modality == "text":
+        return uploads.read_text(query)
+    if modality == "image":
+        return uploads.read_image(query)
+    encoder: Any = cell.encoders["audio"]
+    return uploads.read_audio(query, sample_rate(cell), encoder.seconds)
 
 
 def sample_rate(cell: Cell) -> int:

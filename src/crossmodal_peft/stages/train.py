@@ -18,8 +18,8 @@ from crossmodal_peft.config.cell_file import (
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Logging
 from crossmodal_peft.data.receipts import check_receipt
-from crossmodal_peft.files import atomic_write, delete_partial, sha256, write_json
-from crossmodal_peft.provenance import loaded_code, provenance, versions
+from crossmodal_peft.files import atomic_write, delete_partial, require_writable, sha256, write_json
+from crossmodal_peft.provenance import loaded_code, now, provenance, versions
 from crossmodal_peft.training.signals import catch_stop_requests
 
 HISTORY = "history.csv"
@@ -44,6 +44,7 @@ def train_cell(cell: Cell, layout: Layout, logging: Logging, bar: bool = False) 
         determinism(cell.train.deterministic, say) as without,
     ):
         for folder in (layout.checkpoint(cell.name), layout.run(cell.name)) if is_main_process() else ():
+            require_writable(folder)
             delete_partial(folder)
         _train_cell(cell, layout, logging, bar, requested, without)
 
@@ -51,9 +52,11 @@ def train_cell(cell: Cell, layout: Layout, logging: Logging, bar: bool = False) 
 def _train_cell(
     cell: Cell, layout: Layout, logging: Logging, bar: bool, requested: Callable[[], bool], without: list[str]
 ) -> None:
+    from crossmodal_peft.data.labels import apart
     from crossmodal_peft.models import checkpoint
     from crossmodal_peft.models.budget import fit_cell
     from crossmodal_peft.models.dual_encoder import configure
+    from crossmodal_peft.models.trial import check_options
     from crossmodal_peft.training import distributed, hardware
     from crossmodal_peft.training.cell_data import open_data
     from crossmodal_peft.training.checkpointing import Checkpointer, StateFolder
@@ -69,10 +72,15 @@ def _train_cell(
         check_receipt(folder)
     cell, inputs = fit_cell(cell, folders), input_hashes(cell, layout)
     manifest, activations = open_data(cell, layout)
+    if shared := apart(manifest):
+        say(f"{shared} captions or labels are in train of one dataset and not of another; see `split`")
     model = checkpoint.load_model(cell, folders, kernel).to(device)
+    check_options(cell.method, cell.tuning, model)
     configure(model, cell.train)
     depends: dict[str, Any] = {"settings": cell.model_dump(mode="json"), "inputs": inputs, "how": how}
     depends |= {"code": loaded_code(), "versions": versions()}
+    # Before the training: later, the working folder may be at another revision.
+    origin = provenance(inputs) | how
     state_folder = StateFolder(layout.training_state(cell.name), depends)
     keep = Checkpointer(state_folder, 60 * logging.checkpoint_minutes, requested, say)
     watch = partial(open_views, cell.name, layout, logging, bar)
@@ -81,7 +89,9 @@ def _train_cell(
     if not distributed.is_main_process():
         return
     splits = {s: embed_split(model, manifest, activations, s, precision) for s in EMBEDDED_SPLITS}
-    write_cell(cell, layout, model, trained, splits, provenance(inputs) | how | {"nondeterministic": without})
+    write_cell(
+        cell, layout, model, trained, splits, origin | {"finished": now(), "nondeterministic": without}
+    )
     state_folder.delete()
 
 

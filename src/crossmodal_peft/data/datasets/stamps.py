@@ -3,28 +3,24 @@
 Source: the Debian package tuxpaint-stamps-default 2022.06.04-1 (GPL-2, tuxpaint.org).
 """
 
-import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Annotated, Literal
 
 from PIL import Image
 from pydantic import Field
 
 from crossmodal_peft.config.schema import DatasetSettings
-from crossmodal_peft.data.images import on_white
+from crossmodal_peft.config.types import Unique
+from crossmodal_peft.data import debian, images
 from crossmodal_peft.data.items import Item, Refused
-from crossmodal_peft.data.packages import fetch_debian_package
-from crossmodal_peft.files import verify
 
 MODALITIES = ("text", "image", "audio")
 PACKAGE = "tuxpaint-stamps-default"
 VERSION = "2022.06.04-1"
 SHA256 = "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"
+Language = Literal["be", "bg", "ca", "da", "el", "en", "es", "fr", "ro", "ru"]
 STAMPS = "usr/share/tuxpaint/stamps"
 
 
@@ -32,35 +28,25 @@ class Settings(DatasetSettings):
     """`languages` of the spoken captions; stamps spoken in none of them are refused."""
 
     kind: Literal["stamps"]
-    languages: list[Literal["be", "bg", "ca", "da", "el", "en", "es", "fr", "ro", "ru"]] = Field(
+    languages: Annotated[list[Language], Unique] = Field(
         ["es", "fr"], description="Languages of the spoken captions.", min_length=1
     )
 
 
 def download(raw: Path) -> dict[str, str]:
-    """Download the Debian package with apt into `raw`; returns the contents of its receipt.
+    """Download the Debian package into `raw`; returns the contents of its receipt.
 
     Raises RuntimeError saying how to continue if apt cannot download it, ValueError if its sha256 differs.
     """
-    package = fetch_debian_package(PACKAGE, VERSION, raw)
-    verify(package, SHA256)
-    return {
-        "source": f"Debian package {PACKAGE} {VERSION}",
-        "licence": "GPL-2",
-        "sha256": SHA256,
-        "file": package.name,
-    }
+    return debian.download(PACKAGE, VERSION, SHA256, "GPL-2", raw)
 
 
 def unpack(raw: Path, out: Path) -> Path:
-    """Unpack the downloaded package into `out`, once; returns the folder of the stamps."""
-    if not out.exists():
-        with TemporaryDirectory(dir=raw) as folder:
-            subprocess.run(["dpkg-deb", "-x", next(raw.glob("*.deb")), folder], check=True)
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):  # Another process was faster; its folder is identical.
-                os.rename(folder, out)
-            Path(folder).mkdir(exist_ok=True)
+    """Unpack the downloaded package into `out`, once; returns the folder of the stamps.
+
+    Raises ValueError or RuntimeError as `debian.unpack`.
+    """
+    debian.unpack(raw, out)
     return out / STAMPS
 
 
@@ -96,13 +82,13 @@ def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
 
 
 def read_image(path: Path) -> Image.Image:
-    """A stamp's image as RGB on white.
+    """A stamp's image as RGB on white. Eight are white themselves; the committed results were made with them.
 
     Raises ValueError if an SVG defines entities, which can make a parser read other files or exhaust memory.
     """
     if path.suffix == ".svg":
-        return on_white(Image.open(BytesIO(_render_svg(path))))
-    return on_white(Image.open(path))
+        return images.decoded(BytesIO(_render_svg(path)))
+    return images.decoded(path)
 
 
 def _render_svg(path: Path) -> bytes:

@@ -6,11 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crossmodal_peft.data.images import PROCESSOR, ImagePreparer, image_preparer, normalise, to_squares
+from crossmodal_peft.data.encoder_folder import (
+    NESTED,
+    PROCESSOR,
+    configuration,
+    processor_of,
+    require_equal,
+    require_patches,
+)
+from crossmodal_peft.data.images import ImagePreparer, image_preparer, normalise, to_squares
 
 MODALITY = "image"
 LAYERS = "encoder.layer"
 FINAL = ["layernorm"]
+UNUSED = ["embeddings.mask_token"]
 ROLES = {
     "attention": "attention.attention",
     "query": "attention.attention.query",
@@ -35,12 +44,16 @@ def preparer(folder: Path, settings: Any) -> ImagePreparer:
     """A function from images to uint8 (batch, 3, size, size): padded with white, never cropped.
 
     Without an `image_size`, to the normalised channels of the model's own processor, which takes a centre
-    crop. Raises ValueError if the folder has no processor in that case.
+    crop. Raises ValueError if the folder has no processor in that case, no such model, or a processor with
+    other channel statistics than DINOv2's.
     """
+    require_patches(settings.image_size, configuration(folder, classes), folder)
     if settings.image_size is None:
-        if not (folder / PROCESSOR).exists():
-            raise ValueError(f"{folder}: has no {PROCESSOR}; give the encoder an image_size, for example 224")
         return image_preparer(folder, None)
+    if any((folder / name).is_file() for name in (NESTED, PROCESSOR)):
+        _, own = processor_of(folder, "image_processor")
+        for key, expected in (("image_mean", IMAGENET_MEAN), ("image_std", IMAGENET_STD)):
+            require_equal(key, own.get(key, list(expected)), list(expected), folder)
     return lambda pictures: (to_squares(pictures, settings.image_size), None)
 
 

@@ -1,19 +1,20 @@
 """The kinds of query: a typed text, an item of the dataset, an image, an audio clip."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import streamlit as st
+from PIL import ImageOps
 
 from crossmodal_peft.data import uploads
 from crossmodal_peft.search import index as search_index
 from crossmodal_peft.search.demo import catalogue
 
 NOUNS = {"text": "captions", "image": "pictures", "audio": "clips"}
-PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
-SOUNDS = ["wav", "ogg", "flac", "mp3"]
+PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif"]
+SOUNDS = ["wav", "ogg", "opus", "flac", "mp3", "m4a", "aac", "mp4", "webm"]
 MEBIBYTES = uploads.MAX_BYTES // 2**20
 
 
@@ -21,13 +22,17 @@ MEBIBYTES = uploads.MAX_BYTES // 2**20
 class Query:
     """A query: an item of the index (`row`), or a decoded medium to embed.
 
-    `label` is the relevance label of an item; None for a medium, whose relevance is unknown.
+    `labels` are those of an item; None for a medium, whose relevance is unknown.
     """
 
     modality: str
     row: int | None = None
     medium: Any = None
-    label: int | None = None
+    labels: frozenset[int] | None = None
+
+    def shares(self, labels: Iterable[int]) -> bool:
+        """Whether an item of the dataset with these labels is relevant to it."""
+        return not (self.labels or frozenset()).isdisjoint(labels)
 
     def embedding(self, cell: str) -> np.ndarray:
         """The query's embedding (width,) in a cell. (An item's row is the same in all cells of a dataset.)"""
@@ -51,8 +56,13 @@ def ask(cell: str) -> Query | None:
     try:
         return ways[str(way)](cell)
     except ValueError as error:
-        st.error(f"The {str(way).lower()} {str(error).rstrip('.')}.", icon=":material/error:")
+        refuse(str(way).lower(), error)
         return None
+
+
+def refuse(noun: str, error: ValueError) -> None:
+    """Say why a query cannot be used."""
+    st.error(f"The {noun} {str(error).rstrip('.')}.", icon=":material/error:")
 
 
 def by_text(cell: str) -> Query:
@@ -92,9 +102,8 @@ def by_image(cell: str) -> Query | None:
     )
     if file is None:
         return None
-    image = uploads.read_image(file.getvalue())
-    image.thumbnail((1024, 1024))
-    st.image(image, width=240)
+    image = search_index.read_query("image", file.getvalue(), catalogue.settings(cell))
+    st.image(ImageOps.contain(image, (1024, 1024)), width=240)
     return Query("image", medium=image)
 
 
@@ -110,7 +119,7 @@ def by_audio(cell: str) -> Query | None:
     clip = file or recorded
     if clip is None:
         return None
-    waveform = uploads.read_audio(clip.getvalue(), search_index.sample_rate(catalogue.settings(cell)))
+    waveform = search_index.read_query("audio", clip.getvalue(), catalogue.settings(cell))
     if file:
         st.audio(file)
     return Query("audio", medium=waveform)
@@ -118,5 +127,5 @@ def by_audio(cell: str) -> Query | None:
 
 def item(cell: str, modality: str, row: int) -> Query:
     """An item of the index as a query."""
-    label = int(catalogue.index(cell).items[modality]["label"].iloc[row])
-    return Query(modality, row=row, label=label)
+    labels = frozenset(map(int, catalogue.index(cell).items[modality]["labels"].iloc[row]))
+    return Query(modality, row=row, labels=labels)

@@ -7,8 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from crossmodal_peft.config.schema import DatasetSettings
+from crossmodal_peft.data.refusals import Unusable
 from crossmodal_peft.search.demo import catalogue
-from crossmodal_peft.search.demo.queries import NOUNS, Query, ask
+from crossmodal_peft.search.demo.queries import NOUNS, Query, ask, refuse
 
 K = 10
 ALONE = "—"
@@ -47,7 +48,11 @@ def page() -> None:
         )
     )
     data = catalogue.settings(chosen[0]).data
-    found = [search(cell, query, to) for cell in chosen]
+    try:
+        found = [search(cell, query, to) for cell in chosen]
+    except Unusable as error:  # At the size that the encoder sees.
+        refuse("picture", error)
+        return
     if len(found) == 1:
         draw(data, to, found[0], None, columns=3 if to == "audio" else 5)
         return
@@ -87,7 +92,7 @@ def searched(cell: str) -> None:
 def search(cell: str, query: Query, to: str) -> pd.DataFrame:
     """The K best items with a column `relevant`: whether each is, or None if that is unknown."""
     found = catalogue.index(cell).search(query.embedding(cell), to, K)
-    return found.assign(relevant=None if query.label is None else found["label"] == query.label)
+    return found.assign(relevant=None if query.labels is None else found["labels"].map(query.shares))
 
 
 def draw(
@@ -102,7 +107,7 @@ def draw(
         st.caption("Relevance is known only for queries from the dataset.")
     else:
         st.caption(
-            f"{found['relevant'].sum()} of the first {len(found)} are relevant (same caption as the query)."
+            f"{found['relevant'].sum()} of the first {len(found)} are relevant (same caption or label)."
         )
     cards: list[Any] = list(found.itertuples())
     for start in range(0, len(cards), columns):
