@@ -195,7 +195,7 @@ def record_epoch(run: Run, recall: float) -> None:
     position.history.append(
         {
             "epoch": len(position.history),
-            "loss": float(np.mean(position.losses)) if position.losses else math.nan,
+            "loss": float(np.mean(position.losses)) if position.losses else None,
             "learning_rate": float(run.schedule.get_last_lr()[0]),
             "validation_recall": recall,
             "seconds": run.seconds,
