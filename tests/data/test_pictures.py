@@ -288,9 +288,17 @@ def test_a_picture_that_costs_too_much_is_refused_before_it_is_decoded(monkeypat
     assert MAX_PIXELS < 2 * Image.MAX_IMAGE_PIXELS  # Above it, Pillow itself refuses.
 
 
+def test_a_format_whose_decoder_takes_more_memory_has_a_lower_bound(monkeypatch):
+    monkeypatch.setattr(images, "MAX_COSTLY", 10_000)
+    assert images.decoded(photograph("PNG", 200, 200)).size == (200, 200)
+    with pytest.raises(Unusable, match="is too large: "):
+        images.decoded(photograph("WEBP", 200, 200))
+
+
 def test_pictures_are_prepared_one_at_a_time_and_named_where_they_are_refused(tmp_path):
     good = saved(Image.effect_noise((40, 20), 50), tmp_path / "good.png")
     bad = saved(Image.new("L", (40, 20)), tmp_path / "bad.png")
+    (tmp_path / "config.json").write_text('{"model_type": "dinov2"}')
     encoder = SimpleNamespace(family="dinov2", image_size=14)
     dataset = SimpleNamespace(read_image=read_image)
     read = readers_of(dataset, {"image": tmp_path}, {"image": encoder})["image"]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from tiny_raw import video
 
+from crossmodal_peft.data import video as videos
 from crossmodal_peft.data.refusals import Unusable
 from crossmodal_peft.data.video import audio_between, duration, frame_at
 
@@ -54,6 +55,13 @@ def test_videos_without_sound_picture_or_content_are_refused(tmp_path):
             read(tmp_path / "x.mp4")
         with pytest.raises(Unusable, match="^no such file$"):
             read(tmp_path / "none.mp4")
+
+
+def test_a_frame_that_costs_too_much_is_refused(tmp_path, monkeypatch):
+    path = film(tmp_path / "x.mp4")
+    monkeypatch.setattr(videos, "MAX_PIXELS", 1000)
+    with pytest.raises(Unusable, match="cannot be decoded"):
+        frame_at(path, 1.0)
 
 
 def test_a_video_that_is_cut_short_gives_what_it_has_or_a_refusal(tmp_path):

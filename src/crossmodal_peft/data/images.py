@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Decoded in this process; others, such as EPS, start programs.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")
 MAX_PIXELS = 120_000_000  # Admits photographs of 108 megapixels; decoded, at most 480 MB.
+# Their decoders hold a picture several times: WebP takes 15 bytes a pixel.
+COSTLY, MAX_COSTLY = ("WEBP", "AVIF", "JPEG2000"), 60_000_000
 LARGE = 16_000_000  # Pixels. A larger picture is reduced while it is decoded, which no picture below it is.
 DETAIL = 1024  # Pixels that the shorter side of a reduced picture still has.
 MAX_RATIO = 50  # Of the longer side to the shorter, which at 84 pixels has two of them left.
@@ -96,6 +98,7 @@ def _opened(source: Path | BytesIO, most: int) -> Image.Image:
 
 def _require_shape(image: Image.Image, most: int) -> None:
     shorter, longer = sorted(image.size)
+    most = min(most, MAX_COSTLY) if image.format in COSTLY else most
     if shorter * longer > most:
         size = f"{shorter * longer / 1e6:.0f} megapixels; at most {most // 10**6} megapixels are allowed"
         raise Unusable(f"is too large: {size}")

@@ -32,6 +32,8 @@ def frame_at(path: Path, seconds: float) -> Image.Image:
     """
     last = None
     with opened(path) as container:
+        if not container.streams.video:
+            raise Unusable("has no video stream")
         container.streams.video[0].codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         container.seek(int(seconds * 1e6))  # to the key frame before it
         for frame in container.decode(video=0):
