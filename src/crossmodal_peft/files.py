@@ -6,9 +6,11 @@ import json
 import math
 import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from safetensors import SafetensorError
@@ -46,17 +48,46 @@ def require_room(needed: int, folder: Path, what: str) -> None:
 
 
 def copy_to_scratch(path: Path, folder: Path) -> Path:
-    """A copy of a file in a node's scratch folder; all processes share it until `path` changes.
+    """A copy of a file in a node's scratch folder, which all of this user's processes share.
 
-    Raises OSError naming the copy if the disk is full.
+    A copy that is there already is used if it has the same bytes, and replaced otherwise. Raises OSError
+    naming the copy if the disk is full, or the folder if it is not this user's; ValueError if the copy is not
+    as the file, or a variable in the folder's name is not set.
     """
-    status = path.stat()
-    key = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
-    copy = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{path.name}"
-    if not copy.exists():
+    own, expected = _private(folder), sha256(path)
+    copy = own / f"{expected[:16]}-{path.name}"
+    if not copy.exists() or sha256(copy) != expected:
         with atomic_write(copy) as partial:
             shutil.copyfile(path, partial)
+            verify(partial, expected)
     return copy
+
+
+def _private(folder: Path) -> Path:
+    """This user's own folder in one that others may write to."""
+    if "$" in str(folder):
+        raise ValueError(f"paths.scratch: {folder}: the variable is not set on this machine")
+    own = folder / f"crossmodal-peft-{os.getuid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        own.mkdir(mode=0o700)
+    status = own.lstat()  # Of a link itself, which could lead anywhere.
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise PermissionError(
+            f"{own}: not a folder of this user; delete it, or set paths.scratch to another one"
+        )
+    own.chmod(0o700)
+    return own
+
+
+def why_missing(path: Path) -> str:
+    """Why a file of the user's is not there, in words for a refusal."""
+    if "/.dvc/tmp/" in Path.cwd().as_posix():
+        return (
+            f"{path}: not in the copy in which `dvc exp run --temp` runs, which has only files that git or DVC "
+            "knows: git add or dvc add it, or leave out --temp"
+        )
+    return f"{path}: no such file or folder; it is relative to the folder that snakemake runs in"
 
 
 def _out_of_space(error: Exception) -> bool:
@@ -64,10 +95,17 @@ def _out_of_space(error: Exception) -> bool:
     return any(number == code or f"(os error {code})" in text for code in OUT_OF_SPACE)
 
 
-def delete_partial(folder: Path) -> None:
-    """Delete what killed processes left half-written in a folder that no other process writes to."""
-    for path in folder.glob(".*.partial*"):
+def delete_partial(folder: Path, name: str = "*") -> None:
+    """Delete what killed processes left half-written of files that no other process writes: one, or all."""
+    for path in folder.glob(f".{name}.*partial*"):
         path.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Raise OSError if no file can be written into a folder, which is made if it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder):
+        pass
 
 
 def sha256(path: Path) -> str:

@@ -1,17 +1,20 @@
 """Claims about what stands beside an encoder's weights: the folder's own, or refused by name."""
 
 import json
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny_data
 import torch
 import transformers
 from PIL import Image
 from tiny import ENCODERS, encoder_of
 
 from crossmodal_peft.config import plugins
+from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.contracts.tiny import write_preprocessing
 from crossmodal_peft.data.encoder_folder import unknown_share
 
@@ -227,3 +230,32 @@ def test_tokens_that_a_tokenizer_does_not_know_are_counted(tmp_path):
     assert unknown_share(["rain", ""], folder) == 1  # An empty caption is no token at all.
     assert unknown_share([], folder) == 0
     assert unknown_share(["rain"], tmp_path / "none") == 0
+
+
+def own_table(folder: Path, captions: list[str]) -> dict:
+    """A table of pictures with these captions; returns the keys of its block."""
+    rows = [
+        {"id": i, "caption": caption, "image": tiny_data.picture(folder / f"{i}.png", i).name, "split": side}
+        for i, (caption, side) in enumerate(zip(captions, cycle(["train", "validation", "test"])))
+    ]
+    return {"kind": "manifest", "manifest": str(tiny_data.write_csv(folder / "own.csv", rows))}
+
+
+@pytest.mark.parametrize(("known", "share"), [(0, 100), (1, 83), (5, 17), (6, 0)])
+def test_captions_of_unknown_words_are_refused_before_pictures_are_read(
+    known, share, layout, tmp_path, monkeypatch, capsys
+):
+    folder = folder_of("roberta", tmp_path / "words")
+    monkeypatch.setattr(
+        Layout, "folders", lambda self, names: {"text": folder, "image": self.encoder("tiny-image")}
+    )
+    captions = [f"w{i}" if i < known else f"unheard{i}" for i in range(6)]
+    data = tiny_data.dataset(modalities=("text", "image"), **own_table(tmp_path, captions))
+    if share <= 50:
+        tiny_data.prepare(data, layout)
+        printed = f"the text encoder does not know {share} % of the tokens" in capsys.readouterr().out
+        assert printed == (share > 0)
+        return
+    with pytest.raises(ValueError, match=rf"words does not know {share} % of the tokens in the captions"):
+        tiny_data.prepare(data, layout)
+    assert not layout.activations("tiny", "image", "input").exists()

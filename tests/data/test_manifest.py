@@ -16,6 +16,7 @@ from conftest import copy_repository, run
 from tiny import encoder_of
 
 from crossmodal_peft.config import plugins
+from crossmodal_peft.contracts.tiny import write_preprocessing
 from crossmodal_peft.data.items import Item, Refused
 
 manifest = plugins.module("datasets", "manifest")
@@ -111,6 +112,14 @@ def test_a_name_that_is_composed_in_another_way_on_the_disk_is_found(media):
         name = unicodedata.normalize(other, str(file.relative_to(media)))
         [item] = found(write(media, [rows()[0] | {"image": name}], "accents.csv"))
         assert item.images == [file] and name not in str(file)
+
+
+def test_a_table_whose_name_is_composed_in_another_way_is_found(media):
+    path = write(media, rows(), unicodedata.normalize("NFD", "Vögel.csv"))
+    data = settings_of(str(path).replace(path.name, unicodedata.normalize("NFC", path.name)))
+    assert data.read == [str(path)] and manifest.unpack(media, media, **data.origin) == media
+    assert len(manifest.download(media, **data.origin)["sha256"]) == 64
+    assert len(list(manifest.items(media, data))) == 9
 
 
 @pytest.mark.parametrize("name", ["pictures\\0.png", "./pictures/0.png", " pictures/0.png\t"])
@@ -286,7 +295,7 @@ def test_an_unreadable_table_gives_a_one_line_error(tmp_path, name, content, mes
 
 def test_a_missing_table_says_where_it_was_looked_for(tmp_path):
     data = settings_of(tmp_path / "none.csv")
-    with pytest.raises(ValueError, match="none.csv: no such file; it is relative to"):
+    with pytest.raises(ValueError, match="none.csv: no such file or folder; it is relative to"):
         manifest.download(tmp_path, **data.origin)
 
 
@@ -295,6 +304,7 @@ def test_the_workflow_plans_every_kind_and_rereads_changed_tables_and_folders(me
     folder = copy_repository(tmp_path, tmp_path / "project")
     table, model = write(media, rows(), "planned.csv"), tmp_path / "roberta"
     encoder_of("roberta").model.save_pretrained(model)
+    write_preprocessing("roberta", "text", model)
     sound, picture = {"audio": "whisper-tiny-en"}, {"image": "dinov2-small"}
     kinds = {
         "birds": {"kind": "manifest", "manifest": str(table), "encoders": sound | picture},

@@ -185,6 +185,10 @@ def test_parquet_is_read_by_its_known_columns_and_bytes_are_text(tmp_path):
     pq.write_table(pa.table({"id": [1], "image": [b"\x89PNG"]}), path)
     with pytest.raises(ValueError, match="a.parquet: the column image holds bytes; it must hold"):
         read_table(path, KNOWN)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"SNAPPY", b"").replace(b"\x15", b"\x1f"))
+    with pytest.raises(ValueError, match="a.parquet: not readable as Parquet: "):
+        read_table(path, KNOWN)
     path.write_text("not Parquet")
     with pytest.raises(ValueError, match="a.parquet: .*not a parquet file"):
         read_table(path, KNOWN)

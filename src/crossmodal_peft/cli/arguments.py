@@ -56,5 +56,9 @@ def paths_of(paths: str) -> Paths:
     if paths.startswith("{"):
         return Paths.model_validate_json(paths)
     files = [Path(name) for name in dict.fromkeys([DEFAULT_PATHS, paths])]
-    contents = [yaml.safe_load(f.read_text()) or {} for f in files if f.exists() or f.name != DEFAULT_PATHS]
+    contents = [
+        yaml.safe_load(f.read_text(encoding="utf-8")) or {}
+        for f in files
+        if f.exists() or f.name != DEFAULT_PATHS
+    ]
     return Paths.model_validate({k: v for content in contents for k, v in content.get("paths", {}).items()})

@@ -1,6 +1,7 @@
 """The command line: commands for users here, commands for the workflow in `stages`."""
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +32,9 @@ app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, pretty_exceptions_ena
 
 
 def main() -> None:
-    """Entry point of the console command."""
+    """Entry point of the console command, which prints UTF-8 whatever the locale."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     app()
 
 
@@ -182,7 +185,8 @@ def score(
     queries: Annotated[Path, typer.Option(help="Embeddings of the queries: .npy, (queries, width).")],
     gallery: Annotated[Path, typer.Option(help="Embeddings of the gallery: .npy, (items, width).")],
     relevance: Annotated[
-        Path, typer.Option(help="CSV with columns query and item: relevant pairs, by row number or id.")
+        Path,
+        typer.Option(help="Table with the columns query and item (row numbers or ids) and perhaps grade."),
     ],
     query_ids: Annotated[Path | None, typer.Option(help="Ids of the queries, one per line.")] = None,
     gallery_ids: Annotated[Path | None, typer.Option(help="Ids of the gallery, one per line.")] = None,

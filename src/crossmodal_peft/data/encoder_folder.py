@@ -69,9 +69,7 @@ def load_tokenizer(folder: Path, config: Any) -> Any:
         raise ValueError(f"{folder}: its tokenizer has no token for padding (pad_token); {fix}")
     beyond = sorted((number, token) for token, number in vocabulary.items() if number >= config.vocab_size)
     if beyond:
-        listed = ", ".join(f"{token!r} is {number}" for number, token in beyond[:3]) + ", …" * (
-            len(beyond) > 3
-        )
+        listed = ", ".join(f"{token!r} is {number}" for number, token in beyond[:3])
         raise ValueError(
             f"{folder}: {len(beyond)} of its tokens have no embedding ({listed}; vocab_size is "
             f"{config.vocab_size}); call model.resize_token_embeddings(len(tokenizer)) and save both again"

@@ -3,7 +3,6 @@
 Opening and searching an index does not load torch; building one and embedding a query does.
 """
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.data import uploads
 from crossmodal_peft.data.images import require_seen
 from crossmodal_peft.data.refusals import Unusable
-from crossmodal_peft.files import atomic_write, sha256, write_json
+from crossmodal_peft.files import atomic_write, read_json, sha256, write_json
 from crossmodal_peft.training.trained import embeddings_of
 
 if TYPE_CHECKING:
@@ -111,14 +110,13 @@ def open_index(name: str, layout: Layout) -> Index:
     file, _ = read_cell(name, layout)
     if not (folder / DESCRIPTION).exists():
         return build_index(name, "test", layout)
-    description = json.loads((folder / DESCRIPTION).read_text())
-    if description["weights_sha256"] != file.weights_sha256:
-        return build_index(name, description["split"], layout)
+    again = f"rebuild with: crossmodal-peft index {name}"
+    description = read_json(folder / DESCRIPTION, again)
+    if description.get("weights_sha256") != file.weights_sha256:
+        return build_index(name, description.get("split", "test"), layout)
     for path, expected in description["files"].items():
         if not (folder / path).exists() or sha256(folder / path) != expected:
-            raise ValueError(
-                f"{folder / path}: changed or missing; rebuild with: crossmodal-peft index {name}"
-            )
+            raise ValueError(f"{folder / path}: changed or missing; {again}")
     modalities = description["modalities"]
     items = {modality: pd.read_parquet(folder / f"{modality}.parquet") for modality in modalities}
     if not all("labels" in of for of in items.values()):  # Of a release in which a row had one label.

@@ -21,8 +21,10 @@ def read_parquet(path: Path, known: Sequence[str]) -> tuple[list[str], list[list
             keys = file.schema_arrow.names
             names = meant(keys, known)
             content = file.read(columns=[key for key, name in zip(keys, names) if name in known])
-    except pa.ArrowException as error:
-        raise ValueError(" ".join(str(error).split())) from None
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:  # OSError for many kinds of damage.
+        raise ValueError(f"not readable as Parquet: {' '.join(str(error).split())}") from None
     columns = [_values(content[key], key) if key in content.column_names else [] for key in keys]
     return names, columns, list(range(1, content.num_rows + 1))
 

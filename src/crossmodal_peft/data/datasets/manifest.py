@@ -26,7 +26,7 @@ from crossmodal_peft.data.items import Item, Refused
 from crossmodal_peft.data.labels import normal_form
 from crossmodal_peft.data.named_files import named_file
 from crossmodal_peft.data.overlaps import own_items
-from crossmodal_peft.files import parse_json, sha256
+from crossmodal_peft.files import parse_json, sha256, why_missing
 from crossmodal_peft.tabular import cells
 from crossmodal_peft.tabular.table import Table, read_table
 
@@ -57,8 +57,8 @@ class Settings(FoundData):
 
     @property
     def read(self) -> list[str]:
-        """The table."""
-        return [self.manifest]
+        """The table, by its name on the disk."""
+        return [str(_table(self.manifest))]
 
 
 def download(raw: Path, manifest: str) -> dict[str, str]:
@@ -66,14 +66,24 @@ def download(raw: Path, manifest: str) -> dict[str, str]:
 
     Raises ValueError if the table does not exist.
     """
-    if not Path(manifest).is_file():
-        raise ValueError(f"{manifest}: no such file; it is relative to the folder that snakemake runs in")
-    return {"source": manifest, "licence": "the user's own", "sha256": sha256(Path(manifest))}
+    table = _table(manifest)
+    if not table.is_file():
+        raise ValueError(why_missing(table))
+    return {"source": manifest, "licence": "the user's own", "sha256": sha256(table)}
 
 
 def unpack(raw: Path, out: Path, manifest: str) -> Path:
     """The folder of the table, to which its file paths are relative."""
-    return Path(manifest).parent
+    return _table(manifest).parent
+
+
+def _table(manifest: str) -> Path:
+    """The table, or where it should be; accents in its name may be composed in another way on the disk."""
+    path = Path(manifest)
+    try:
+        return path if path.is_file() else named_file(Path(path.anchor), str(path.relative_to(path.anchor)))
+    except ValueError:
+        return path
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
@@ -84,7 +94,7 @@ def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
     media = [(modality,) for modality in settings.encoders if modality != "text"]
     needed = [("caption", "captions"), *media] if "text" in settings.encoders else media
     known = ["id", "split", "group", "label", "caption", "captions", *(modality for (modality,) in media)]
-    table = read_table(Path(settings.manifest), known, needed)
+    table = read_table(_table(settings.manifest), known, needed)
     if table.others:
         print(f"{settings.manifest}: columns that are not read: {', '.join(table.others)}", flush=True)
     return own_items(list(_rows(root, table, settings)), by_caption="label" not in table.columns)
