@@ -16,12 +16,12 @@ def test_reasons_are_counted_by_kind_without_names_numbers_and_details():
         "split is 'dev', not one of: train, validation, test",
         "starts at 50 s, outside the video's 6.1 s",
     ]
-    assert by_reason(reasons).split(", ", 2)[:2] == ["2 × cannot be decoded", "2 × duplicate id"]
+    assert by_reason(reasons).split(", ", 2)[:2] == ["2 cannot be decoded", "2 duplicate id"]
     for part in (
-        "1 × no such file",
-        "1 × is silent",
-        "1 × split is …, not one of",
-        "1 × starts at … s, outside",
+        "1 no such file",
+        "1 is silent",
+        "1 split is …, not one of",
+        "1 starts at … s, outside",
     ):
         assert part in by_reason(reasons)
     assert by_reason([]) == ""

@@ -10,7 +10,7 @@ import tiny_data
 from PIL import Image
 
 from crossmodal_peft.data.refusals import Unusable
-from crossmodal_peft.search.index import QueryEncoder, read_query
+from crossmodal_peft.search.index import QueryEncoder, read_query, search_for
 
 GOOD = 12
 REFUSED = {
@@ -66,14 +66,26 @@ def test_media_are_prepared_or_refused_by_name_and_counted_by_reason(table, layo
     for name, reason in REFUSED.items():
         assert reasons[name].startswith(reason)
     assert (
-        "6 refused: 2 × is silent, 1 × cannot be decoded, 1 × is too thin, 1 × has no content, 1 × is empty ("
-        in line
+        "6 refused: 2 is silent, 1 cannot be decoded, 1 is too thin, 1 has no content, 1 is empty (" in line
     )
     listed = pd.read_csv(layout.manifest("tiny").with_name("refused.csv"))
     assert dict(zip(listed["item"], listed["reason"])) == reasons
     for modality in ("image", "audio"):
         array = np.load(layout.activations("tiny", modality, "input"))[:GOOD]
         assert len(np.unique(array.reshape(GOOD, -1), axis=0)) == GOOD
+
+
+def test_a_search_refuses_a_file_by_its_name(table, layout):
+    data = tiny_data.dataset(kind="manifest", manifest=str(table), modalities=("text", "image"), max_lost=0.5)
+    tiny_data.prepare(data, layout)
+    tiny_data.train(data, layout)
+    found = search_for("tiny/lora/0", "image", table.with_name("3.png"), "text", 3, layout)
+    assert found["rank"].tolist() == [1, 2, 3]
+    for name in ("broken", "strip", "blank"):
+        path = table.with_name(f"{name}.png")
+        with pytest.raises(ValueError, match=f"^{path} ") as refusal:
+            search_for("tiny/lora/0", "image", path, "text", 3, layout)
+        assert str(refusal.value).startswith(f"{path} {REFUSED[name].partition(': ')[2]}")
 
 
 def test_a_query_is_read_as_the_data_is(table):

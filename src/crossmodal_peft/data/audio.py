@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from crossmodal_peft.data.resampling import resampled
 SAMPLE_RATE = 16_000  # Hz; what most encoders expect
 MIN_RATE, MAX_RATE = 1_000, 500_000  # Hz; recorders of bats have 384,000.
 MAX_SAMPLES = 8 * 192_000  # per second, of all channels together
-MARGIN = 30.0  # Seconds that are decoded after those wanted: far more than the resampling of the end needs.
+MARGIN = 5.0  # Seconds that are decoded after those wanted: far more than the resampling of the end needs.
 BLOCK = 2**18  # frames
 FULL_SCALE = 16.0  # Decoded music exceeds 1 a little; numbers above this are not scaled to 1.
 SILENCE = 1e-6  # of full scale, -120 dB
@@ -32,9 +33,9 @@ def decoded(source: Path | BytesIO, rate: int, seconds: float | None = None) -> 
     Only the first `seconds`, if given; what comes much later is not decoded. Raises Unusable if the file is
     missing, damaged or in no known format, or as `to_waveform` and `heard`.
     """
-    frames = None if seconds is None else seconds + MARGIN
+    needed = None if seconds is None else seconds + MARGIN
     with decoding():
-        samples, own_rate = _samples(source, frames)
+        samples, own_rate = _samples(source, needed)
     waveform = to_waveform(samples, own_rate, rate)
     return waveform if seconds is None else heard(waveform, round(seconds * rate))
 
@@ -93,9 +94,9 @@ def _samples(source: Path | BytesIO, seconds: float | None) -> tuple[np.ndarray,
         return _by_ffmpeg(source, seconds)
 
 
-def _blocks(file: object) -> Iterator[np.ndarray]:
+def _blocks(file: Any) -> Iterator[np.ndarray]:
     """The frames of a sound file: its header may not know how many there are."""
-    while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):  # type: ignore[attr-defined]
+    while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
         yield block
 
 

@@ -27,7 +27,7 @@ def decoding() -> Iterator[None]:
 
 
 def by_reason(reasons: Iterable[str]) -> str:
-    """How often each kind of reason occurs, most often first: `3 × cannot be decoded, 1 × is silent`.
+    """How often each kind of reason occurs, most often first: `3 cannot be decoded, 1 is silent`.
 
     Names of files, numbers and details after a colon, semicolon or bracket are left out.
     """
