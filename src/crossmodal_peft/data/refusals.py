@@ -32,7 +32,7 @@ def by_reason(reasons: Iterable[str]) -> str:
     Names of files, numbers and details after a colon, semicolon or bracket are left out.
     """
     counts = Counter(map(kind_of, reasons))
-    return ", ".join(f"{count} × {kind}" for kind, count in counts.most_common())
+    return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
 
 
 def kind_of(reason: str) -> str:
