@@ -74,8 +74,8 @@ REFUSED = {
     "id,caption,image\n1,A bird,a.png\n2,A red circle, on white,b.png\n": (
         ", line 3: 4 fields, but the header has 3; put a text that holds a comma in double quotes"
     ),
-    "id,caption,image\n1,A, b,a.png\n2,A, b,b.png\n": "line 2: 4 fields, but the header has 3, as in 1 other",
-    "id,caption,image\n1,A bird\n": ", line 2: 2 fields, but the header has 3; write all",
+    "id,caption,image\n1,A, b,a.png\n2,A, b,b.png\n": "line 2: 4 fields, but the header has 3 .2 such rows",
+    "id,caption,image\n1,A bird\n": ", line 2: 2 fields, but the header has 3; write every field",
     "id,caption,image,\n1,A red circle, on white,b.png\n": ", line 2: column 4 holds 'b.png', but the header",
     ",id,caption\n7,1,A bird\n": ", line 2: column 1 holds '7', but the header has no name",
     'id,caption,image\n1,"A bird,a.png\n2,"A tree",b.png\n': "line 2: .*a quote in it is doubled",

@@ -86,9 +86,10 @@ def _require_width(rows: list[Row], width: int, delimiter: str) -> None:
     wrong = [(line, fields) for line, fields in rows if len(fields) != width]
     if wrong:
         line, fields = wrong[0]
-        fix = f"put a text that holds a {delimiter} in double quotes" if len(fields) > width else "write all"
-        others = f", as in {len(wrong) - 1} other rows" if len(wrong) > 1 else ""
-        raise ValueError(f"line {line}: {len(fields)} fields, but the header has {width}{others}; {fix}")
+        fix = f"put a text that holds a {delimiter} in double quotes"
+        fix = fix if len(fields) > width else "write every field, empty ones too"
+        same = f" ({len(wrong)} such rows)" if len(wrong) > 1 else ""
+        raise ValueError(f"line {line}: {len(fields)} fields, but the header has {width}{same}; {fix}")
     for line, fields in rows:
         if any(field[:1] in (" ", "\t") and field.lstrip().startswith('"') for field in fields):
             raise ValueError(f"line {line}: a blank before a quote; remove it: {QUOTES}")
