@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_data
+import tiny_raw
 import torch
 from torch.nn import functional as F
 
@@ -17,8 +18,10 @@ from crossmodal_peft.data.arrays import read_manifests
 from crossmodal_peft.data.items import Item, Refused, split_of
 from crossmodal_peft.data.labels import apart, normal_form, with_labels
 from crossmodal_peft.data.overlaps import first_copies, overlaps, own_items
+from crossmodal_peft.report.evaluation_table import readable
 from crossmodal_peft.retrieval.embeddings import gallery, gallery_rows
 from crossmodal_peft.retrieval.evaluate import evaluate
+from crossmodal_peft.stages.score import score_split
 
 manifest = plugins.module("datasets", "manifest")
 
@@ -213,6 +216,11 @@ def test_a_table_in_which_nothing_is_shared_keeps_its_groups(media):
     assert [item.group for item in accepted(media, rows)] == [f"own:{i}" for i in range(40)]
 
 
+def test_a_table_without_a_usable_row_gives_its_refusals(media):
+    items = found(media, [{"id": i, "image": "none.jpg", "caption": "A dog."} for i in range(3)])
+    assert [item.reason for item in items] == ["none.jpg: no such file"] * 3
+
+
 def test_empty_files_are_not_the_same_item(tmp_path):
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(b"")
@@ -322,6 +330,21 @@ def test_a_label_finer_than_the_captions_caps_recall_and_the_cap_is_reached(spok
         assert summary["hit@1"] == pytest.approx(0.25) and summary["hit@5"] == 1
 
 
+def test_a_trained_cell_records_the_cap_and_an_evaluation_prints_it(spoken, layout):
+    rows = digits(split=take_split, label=lambda digit, speaker, take: f"{digit} {speaker}")
+    for row in rows:
+        row["caption"] = "A digit." if row["id"] // 6 % 2 else "A number."
+    data = settings_of(tiny_data.write_csv(spoken / "own.csv", rows))
+    tiny_data.prepare(data, layout)
+    record = tiny_data.train(data, layout)
+    # Twenty answers to each of two captions, and for a picture, one of twenty equal captions.
+    for metrics in record["metrics"].values():
+        assert metrics["caps"] == {"hit@1": 0.05, "hit@5": 0.25, "hit@10": 0.5}
+        assert metrics["hit@10"] <= 0.5
+    shown = readable(score_split("tiny/lora/0", "test", [1, 5, 10], layout))
+    assert "] ≤ 5.0 |" in shown and "] ≤ 25.0 |" in shown and "] ≤ 50.0 |" in shown
+
+
 def test_a_label_left_empty_is_refused(media):
     rows = [row | {"label": "" if row["id"] == 3 else "dog"} for row in divided()]
     [refused] = [item for item in found(media, rows) if isinstance(item, Refused)]
@@ -413,6 +436,23 @@ def test_what_official_splits_share_is_counted_and_nothing_is_moved(media):
     counted = overlaps(items, Split())
     assert str(counted) == "1 file and 1 caption on several sides, in 2 of 3 test items"
     assert str(overlaps(items[3:], Split())) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("clotho", "1 file and 5 captions on several sides, in 1 of 1 test items"),
+        ("audiocaps", "1 file and 2 captions on several sides, in 1 of 1 test items"),
+        ("karpathy", ""),
+        ("howto100m", "1 file in several items of one side"),
+    ],
+)
+def test_duplicates_of_published_datasets_are_said(kind, said, tmp_path):
+    module, block = plugins.module("datasets", kind), tiny_raw.MAKERS[kind](tmp_path)
+    settings = tiny_data.dataset(kind=kind, modalities=module.MODALITIES, **block)
+    items = [item for item in module.items(tmp_path, settings) if isinstance(item, Item)]
+    assert items and all(item.split and not item.also for item in items)
+    assert str(overlaps(items, settings.split)) == said
 
 
 def test_parts_of_one_video_on_two_sides_are_counted(media):

@@ -162,7 +162,7 @@ def components(keys: Sequence[Sequence[Key]]) -> list[int]:
 
     codes: dict[Key, int] = {}
     pairs = [(row, codes.setdefault(key, len(codes))) for row, of in enumerate(keys) for key in of]
-    rows, columns = np.array(pairs).reshape(-1, 2).T
+    rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     size = len(keys) + len(codes)
     graph = coo_array((np.ones(len(pairs)), (rows, len(keys) + columns)), shape=(size, size))
     return [int(part) for part in connected_components(graph, directed=False)[1][: len(keys)]]

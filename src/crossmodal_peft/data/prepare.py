@@ -62,14 +62,10 @@ def prepare(
     rows = [
         row for item in shown(found, out.name) for row in _rows(item, writers, readers, root, settings.split)
     ]
-    labelled = ["labels"] if any(item.labels for item in items) else []
-    manifest = pd.DataFrame(rows, columns=[*COLUMNS, *labelled])
+    manifest = _manifest(rows)
     refused = [Refused(row["item"], row["reason"]) for row in rows if row["reason"]]
     _require_enough(refused, count, settings, out)
     _require_all_splits(manifest)
-    names = manifest[labelled[0] if labelled else "group"]
-    codes = {name: code for code, name in enumerate(sorted(names[manifest.reason == ""].unique()))}
-    manifest["label"] = names.map(codes).fillna(-1).astype("int64")
     lengths = {modality: writer.close() for modality, writer in writers.items()}
     manifest["length"] = [
         lengths[m][row] if row >= 0 else -1 for m, row in zip(manifest.modality, manifest.row)
@@ -78,6 +74,17 @@ def prepare(
         manifest.to_parquet(path, index=False)
     accepted = set(manifest.loc[manifest.reason == "", "item"])
     return Prepared(manifest, overlaps([item for item in items if item.name in accepted], settings.split))
+
+
+def _manifest(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows with `label`, and with `labels` if these are not the groups."""
+    manifest = pd.DataFrame(rows, columns=[*COLUMNS, "labels"])
+    accepted = manifest.reason == ""
+    names = manifest["labels"]
+    if (names[accepted] == manifest.loc[accepted, "group"]).all():
+        manifest = manifest.drop(columns="labels")
+    codes = {name: code for code, name in enumerate(sorted(names[accepted].unique()))}
+    return manifest.assign(label=names.map(codes).fillna(-1).astype("int64"))
 
 
 def _rows(
