@@ -52,7 +52,8 @@ def manifest() -> pd.DataFrame:
     sounds = {key: np.repeat(texts[key], 2) for key in ("item", "split", "label")}
     sounds |= {"modality": "audio", "row": np.arange(2 * ROWS)}
     rows = pd.concat([pd.DataFrame(texts), pd.DataFrame(sounds)], ignore_index=True)
-    return rows.assign(dataset="made", length=-1, source=rows["item"])
+    labels = [(label,) for label in rows["label"]]
+    return rows.assign(dataset="made", length=-1, source=rows["item"], labels=labels)
 
 
 @pytest.fixture
