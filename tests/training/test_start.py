@@ -34,9 +34,11 @@ class PooledTower(torch.nn.Module):
 
         super().__init__()
         self.encoder = torch.nn.Module()
-        self.encoder.forward = lambda activations, lengths, start: activations
-        self.encoder.output_width = features
-        self.projection, self.cut = Projection(features, width), "pooled"
+        self.encoder.output_width, self.encoder.unused_names = features, lambda: []
+        self.projection = Projection(features, width)
+
+    def pool(self, activations, lengths):
+        return activations
 
     def forward(self, activations, lengths):
         return F.normalize(self.projection(activations), dim=-1)
@@ -97,7 +99,7 @@ def test_the_ridge_is_that_of_scikit_learn_at_every_strength(manifest, activatio
     chosen = min(found, key=found.get)
     assert found[chosen] < 1e-5
     assert recalls[chosen] == max(recalls.values())
-    assert recalls[chosen] > 3 * mean_recall(embedded(model_of(), activations, manifest, "validation"))
+    assert recalls[chosen] > 2 * mean_recall(embedded(model_of(), activations, manifest, "validation"))
 
 
 def test_the_kernel_ridge_is_that_of_scikit_learn(manifest, activations):

@@ -26,8 +26,12 @@ class Tower(nn.Module):
 
     def forward(self, activations: Tensor, lengths: Tensor | None) -> Tensor:
         """Activations at the tower's cut → embeddings (batch, width), float32, unit length."""
-        pooled = self.encoder(activations, lengths, start=self.cut)
-        return F.normalize(self.projection(pooled).float(), dim=-1)
+        return F.normalize(self.projection(self.pool(activations, lengths)).float(), dim=-1)
+
+    def pool(self, activations: Tensor, lengths: Tensor | None) -> Tensor:
+        """Activations at the tower's cut → pooled features (batch, features)."""
+        pooled: Tensor = self.encoder(activations, lengths, start=self.cut)
+        return pooled
 
 
 class DualEncoder(nn.Module):
@@ -37,7 +41,7 @@ class DualEncoder(nn.Module):
         super().__init__()
         self.towers = nn.ModuleDict({str(modality): tower for modality, tower in towers.items()})
         self.encoders = [tower.encoder for tower in towers.values()]
-        self.projections = {modality: tower.projection for modality, tower in towers.items()}
+        self.projections = {str(modality): tower.projection for modality, tower in towers.items()}
 
     @property
     def device(self) -> torch.device:

@@ -99,7 +99,7 @@ def _gains(quality: pd.DataFrame, costs: pd.DataFrame) -> Iterator[str]:
     frozen = means[~adapted]
     if frozen.empty or not adapted.any():
         return
-    best = frozen.idxmax()
+    best = str(frozen.idxmax())
     gains = (means[adapted] - frozen[best]).items()
     gained = [f"`{method}` {gain:+.1f}{' (below it)' if gain < 0 else ''}" for method, gain in gains]
     others = "".join(f", `{method}` {mean:.1f}" for method, mean in frozen.items() if method != best)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -223,7 +224,7 @@ def finish(run: Run, cell: Cell) -> Trained:
     return Trained(weights, pd.DataFrame(position.history), costs)
 
 
-def best_epoch(history: list[dict[str, float]]) -> dict[str, float]:
+def best_epoch(history: list[dict[str, Any]]) -> dict[str, float]:
     """The first epoch with the highest validation recall."""
     best = max(history, key=lambda row: row["validation_recall"])
     return {"best_epoch": best["epoch"], "validation_recall": best["validation_recall"]}

@@ -9,6 +9,7 @@ tried (benchmarks/heads.md).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -167,11 +168,11 @@ def _rows(part: pd.DataFrame, dataset: str, modality: str) -> pd.DataFrame:
 
 def _pooled(model: DualEncoder, modality: str, source: Activations, part: pd.DataFrame) -> Tensor:
     """The pooled features (rows, features) of the rows in `part`; others are zero."""
-    encoder, cut = model.towers[modality].encoder, model.towers[modality].cut
-    features = torch.zeros(len(source.array), encoder.output_width)
+    tower: Any = model.towers[modality]
+    features = torch.zeros(len(source.array), tower.encoder.output_width)
     model.eval()
     for rows in np.array_split(np.unique(part["row"]), max(1, len(part) // BATCH)):
         activations, lengths = source.batch(rows)
         lengths = None if lengths is None else lengths.to(model.device)
-        features[rows] = encoder(activations.to(model.device), lengths, start=cut).float().cpu()
+        features[rows] = tower.pool(activations.to(model.device), lengths).float().cpu()
     return features

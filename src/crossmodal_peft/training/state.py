@@ -29,7 +29,7 @@ class Position:
     items: int = 0
     stepping: float = 0.0
     seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"in epoch {self.epoch} after {self.step} steps"
