@@ -28,6 +28,7 @@ def library(kind: str, target: tuple[str, ...] = ("query", "value"), **options: 
 
 METHODS: dict[str, dict[str, Any]] = {
     "frozen": {"kind": "frozen"},
+    "ridge": {"kind": "ridge"},
     "full": {"kind": "full"},
     "bitfit": {"kind": "bitfit"},
     "layernorm": {"kind": "layernorm"},

@@ -21,8 +21,9 @@ from crossmodal_peft.config.settings import Paths
 from crossmodal_peft.data.arrays import select_each
 from crossmodal_peft.files import sha256, write_json
 from crossmodal_peft.models.checkpoint import load_model
+from crossmodal_peft.training.activation_cache import compute_activations
 from crossmodal_peft.training.cell_data import open_data
-from crossmodal_peft.training.loop import epoch_steps, finish_epoch, start
+from crossmodal_peft.training.loop import epoch_steps, record_epoch, start
 from crossmodal_peft.training.state import Run, State
 
 MODELS = {"text": "bert", "image": "dinov2"}
@@ -64,6 +65,9 @@ def make_inputs(layout: Layout) -> None:
         ignore_index=True,
     )
     manifest.to_parquet(layout.manifest("tiny"))
+    for modality, name in MODELS.items():
+        of = {cut: layout.activations("tiny", modality, cut) for cut in ("input", "pooled")}
+        compute_activations(encoder_of(name), manifest, of["input"], "pooled", of["pooled"])
 
 
 def make_cell(name: str = "full", layers: Any = "all", **train: Any) -> Cell:
@@ -150,13 +154,14 @@ class Steps:
         kernel = "eager" if device == "cpu" else "sdpa"
         model = load_model(cell, layout.folders(cell.encoder_names), kernel).to(device)
         self.run = start(model, cell, self.examples)
+        record_epoch(self.run, 0.0)
 
     def go(self, until: int) -> Run:
         while self.run.schedule.last_epoch < until:
             for _ in epoch_steps(self.run, self.cell, self.examples, torch.float32):
                 if self.run.schedule.last_epoch == until:
                     return self.run
-            finish_epoch(self.run, self.run.position.epoch / 100)
+            record_epoch(self.run, self.run.position.epoch / 100)
         return self.run
 
 

@@ -164,25 +164,30 @@ RIGHT: dict[str, Right] = {
     r"methods.*.(virtual_tokens|bottleneck|reparameterisation.width)": SIZE,
     r"methods.*.reparameterisation": lambda v: v is None,
     r"methods.*.scale": number(0, 10**6),
-    r"train.epochs": whole(1, 10**5),
-    r"train.(batch_size|projection_dim)": SIZE,
+    r"(head|train).epochs": whole(0, 10**5),
+    r"(head|train).patience": or_null(SIZE),
+    r"(head|train).projection_dropout": lambda v: number(0, 0.99)(v) or (v == 0 and not isinstance(v, bool)),
+    r"train.projection_dim": SIZE,
+    r"(head|train).batch_size": SIZE,
     r"train.micro_batch_size": or_null(whole(1, 32)),
     r"train.(threads|processes)": whole(1, 32),
-    r"train.projection_learning_rate": RATE,
-    r"train.weight_decay": lambda v: number(0, 10)(v) or (v == 0 and not isinstance(v, bool)),
+    r"(head|train).projection_learning_rate": RATE,
+    r"(head|train).weight_decay": lambda v: number(0, 10)(v) or (v == 0 and not isinstance(v, bool)),
     r"train.warmup_ratio": number(0, 0.99),
     r"train.max_grad_norm": number(0, 10**6),
     r"train.(gradient_checkpointing|compile|deterministic)": boolean,
-    r"(logging|evaluate)": empty,
+    r"(head|logging|evaluate|sweep.head)": empty,
+    r"sweep.head.projection_dropout": lambda v: v is None or v == [0],
+    r"sweep.head.\w+": lambda v: v is None,
     r"logging.\w+_(minutes|seconds)": number(0, 10**6),
     r"logging.loggers": lambda v: v == [],
     r"sweep.learning_rates": empty,
 }
 # Keys that may be left out.
 OPTIONAL = (
-    r"paths(.\w+)?|logging(.\w+)?|evaluate(.\w+)?|encoders.*.(max_tokens|seconds)|datasets.*.(split|languages)"
+    r"paths(.\w+)?|(sweep.)?head(.\w+)?|logging(.\w+)?|evaluate(.\w+)?|encoders.*.(max_tokens|seconds)|datasets.*.(split|languages)"
     r"|datasets.*.split.\w+|datasets.stamps.encoders.\w+|encoders.(roberta-base|ast-base|vit-b16).architecture(.\w+)?"
-    r"|methods.*.(learning_rate|tuned|target_modules|options|layers|virtual_tokens|bottleneck|scale|placement)"
+    r"|methods.*.(learning_rate|tuned|target_modules|options|layers|kernel|virtual_tokens|bottleneck|scale|placement)"
     r"|methods.*.(activation|deep|reparameterisation)|methods.*.options.\w+|methods.*.layers.\w+"
     r"|methods.*.(budget|modalities|by_modality|alpha_over_rank|by_modality.\w+(.\w+)?)|train.loss.temperature"
     r"|datasets.*.(max_lost|limit|max_videos|max_clips|folder|mirrors|min_seconds)|encoders.of-\w+.source"

@@ -120,7 +120,7 @@ def test_snakemake_refuses_mistakes_by_where_they_stand_before_it_starts_any_job
     for line in (
         f"{tmp_path}/typed.yaml: matrix.seeds: [0, 0]: must hold each value once; 0 stands twice",
         f"{tmp_path}/typed.yaml: methods.a b: 'a b': must be a name",
-        "--config: train.epochs: -1: must be greater than or equal to 1",
+        "--config: train.epochs: -1: must be greater than or equal to 0",
         "--config: train.batch_size: 10.0: must be a valid integer",
     ):
         assert line in said

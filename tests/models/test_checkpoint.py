@@ -71,7 +71,7 @@ def write_checkpoint(folder: Path, cell: Cell, encoders: dict[Any, Path]) -> Dua
     torch.manual_seed(6)
     for parameter in model.trained().values():
         parameter.data += 0.05 * torch.randn_like(parameter)
-    save_weights(folder / "weights.safetensors", model.trained())
+    save_weights(folder / "weights.safetensors", model.saved())
     file = CellFile(
         cell=cell,
         weights_sha256=sha256(folder / "weights.safetensors"),

@@ -15,6 +15,7 @@ from crossmodal_peft.models.methods.peft_library import configuration
 W, FF, LAYERS = 32, 64, 2  # width, feed-forward width, adapted layers of the tiny encoders
 FORMULAS = {
     "frozen": 0,
+    "ridge": 0,
     "full": LAYERS * (4 * (W * W + W) + 2 * W * FF + W + FF + 4 * W) + 2 * W,
     "bitfit": LAYERS * (4 * W + FF + W + 2 * W) + W,
     "layernorm": LAYERS * 4 * W + 2 * W,

@@ -4,6 +4,7 @@ import pandas as pd
 
 from crossmodal_peft.report.html import page
 from crossmodal_peft.report.summary import better, summary
+from crossmodal_peft.report.trained_to_the_end import in_words, still_rising
 
 PAIRED = ["method_a", "method_b", "difference", "low", "high", "p", "p_holm"]
 TRAINABLE = {"frozen": 10, "lora": 20, "full": 1000}
@@ -29,7 +30,15 @@ def results(recall: dict[str, float], certain: list[tuple[str, str]]) -> dict[st
         ],
         columns=["dataset", "direction", "metric", *PAIRED],
     )
-    return {"quality": quality, "costs": costs, "significance": significance}
+    histories = curves({m: [0.1, 0.2, 0.2] for m in methods})
+    costs["method_parameters"] = costs["trainable"] - TRAINABLE["frozen"]
+    return {"quality": quality, "costs": costs, "significance": significance, "histories": histories}
+
+
+def curves(recalls: dict[str, list[float]]) -> pd.DataFrame:
+    """Histories of two seeds a method, with these validation recalls from epoch 0 on."""
+    rows = [("d", m, s, e, r) for m, curve in recalls.items() for s in (0, 1) for e, r in enumerate(curve)]
+    return pd.DataFrame(rows, columns=["dataset", "method", "seed", "epoch", "validation_recall"])
 
 
 RECALL = {"frozen": 0.3, "lora": 0.5, "full": 0.52}
@@ -88,3 +97,23 @@ def test_a_page_holds_its_tables_and_needs_no_other_file():
     assert "<td>1</td>" in html and "<strong>2</strong>" in html
     assert "<script>" not in html
     assert "http" not in html
+
+
+def test_a_training_that_rises_in_its_last_epoch_is_named():
+    found = results(RECALL, []) | {"histories": curves({"frozen": [0.3], "lora": [0.1, 0.2, 0.25]})}
+    assert "**Trained to the end**: Still rising" in summary(**found)
+    assert "`lora` (2 of 2) cells" in summary(**found)
+    assert "frozen` (" not in summary(**found)
+
+
+def test_a_rise_within_the_noise_of_an_epoch_is_none():
+    assert still_rising(curves({"lora": [0.1, 0.2, 0.204]})).empty
+    assert "No training was still rising" in in_words(curves({"lora": [0.3, 0.2, 0.1], "full": [0.2]}))
+
+
+def test_what_adaptation_gains_is_said_against_the_best_frozen_encoders_and_losses_are_named():
+    recall = {"frozen": 0.4, "lora": 0.38, "full": 0.52}
+    text = summary(**results(recall, []))
+    assert (
+        "frozen encoders reach 40.0 with `frozen`; over that, `lora` -2.0 (below it), `full` +12.0." in text
+    )

@@ -33,7 +33,7 @@ def test_a_training_ignores_a_damaged_scratch_copy(trained, tmp_path):
     expected, _ = trained(tmp_path / "plain")
     trained(tmp_path / "first", scratch=str(scratch))
     copies = list(scratch.rglob("*.npy"))
-    assert {path.name[17:] for path in copies} == {"text.npy", "image.npy"}
+    assert {path.name[17:] for path in copies} == {"text.pooled.npy", "image.pooled.npy"}
     for path in copies:
         content = bytearray(path.read_bytes())
         content[-100:] = bytes(100)

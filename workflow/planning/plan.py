@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal_peft.config import plugins
-from crossmodal_peft.config.cell import Cell, cell, parts
+from crossmodal_peft.config.cell import Cell, cell, head_of, parts
+from crossmodal_peft.config.cell_file import CELL_FILE, WEIGHTS
 from crossmodal_peft.config.paths import RECEIPT, Layout
 from crossmodal_peft.config.settings import Folder, Package, Settings
 from crossmodal_peft.data import hub
@@ -44,6 +45,12 @@ class Plan:
             for rate in rates
             for dataset in self.settings.matrix.datasets
         ]
+
+    @property
+    def tried_heads(self) -> list[Cell]:
+        """The cells whose heads are trained with every combination of the search."""
+        head, seed = head_of(self.settings), self.settings.sweep.seed
+        return [self.cell(f"{dataset}/{head}/{seed}") for dataset in self.settings.matrix.datasets if head]
 
     @cache  # noqa: B019 - there is one plan in a process.
     def cell(self, name: str) -> Cell:
@@ -82,7 +89,7 @@ class Plan:
 
     def group(self, w: Any) -> str | None:
         """Training only projections takes seconds: a cluster runs many as one job, other cells singly."""
-        return "frozen" if self.tuning(w.method).kind == "frozen" else None
+        return "projections" if self.tuning(w.method).kind in ("frozen", "ridge") else None
 
     # Files
 
@@ -112,8 +119,13 @@ class Plan:
 
     @cache  # noqa: B019 - there is one plan in a process.
     def read_by_seeds(self, dataset: str, method: str) -> list[str]:
-        """The files that training a method reads, which are the same for every seed."""
+        """The files that training a method reads and that are the same for every seed."""
         return self.read_by(self.cell(f"{dataset}/{method}/{self.settings.matrix.seeds[0]}"))
+
+    def started_from(self, w: Any) -> list[str]:
+        """The files of the cell whose projections a job's cell starts from; none if it starts otherwise."""
+        head = self.cell_of(w).head
+        return [f"{self.layout.checkpoint(head)}/{file}" for file in (WEIGHTS, CELL_FILE)] if head else []
 
     def own_tables(self, source: str) -> list[str]:
         """The files of the user's that a dataset's download reads. Raises ValueError if one is not there."""
@@ -157,6 +169,12 @@ class Plan:
         encoders = [e for name in parts(w.dataset) for e in self.encoders(name).values()]
         loss = f"losses/{self.settings.train.loss.kind}"
         return code("train", f"methods/{self.tuning(w.method).kind}", loss, *self.families(encoders))
+
+    def code_of_head_search(self) -> str:
+        """The code of training heads with other settings."""
+        encoders = [e for cell in self.tried_heads for e in cell.encoders.values()]
+        loss = f"losses/{self.settings.train.loss.kind}"
+        return code("tune_head", "methods/frozen", loss, *self.families(encoders))
 
     def code_of_evaluation(self, w: Any) -> str:
         """The code of an evaluation; it includes the method's settings, which give the size in the record."""

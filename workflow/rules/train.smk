@@ -4,6 +4,7 @@
 rule train:
     input:
         read=lambda w: PLAN.read_by_seeds(w.dataset, w.method),
+        head=lambda w: PLAN.started_from(w),
     output:
         checkpoint=multiext(
             f"{LAYOUT.checkpoint('{dataset}/{method}/{seed}')}/",

@@ -27,6 +27,7 @@ from crossmodal_peft.stages.summary import write_summary
 from crossmodal_peft.stages.sweep import write_sweep
 from crossmodal_peft.stages.table import write_table
 from crossmodal_peft.stages.train import train_cell
+from crossmodal_peft.stages.tune_head import tune_head as try_heads
 
 app = typer.Typer()
 PANEL = "Stages (Snakemake calls them)"
@@ -161,6 +162,18 @@ def settings_page(out: Path, settings: SettingsJson) -> None:
 def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Output path, no suffix.")]) -> None:
     """Write the table of a learning-rate sweep as CSV and Markdown."""
     write_sweep(cell_files, out)
+
+
+@app.command(rich_help_panel=PANEL)
+def tune_head(
+    settings: SettingsJson,
+    out: Annotated[Path, typer.Option(help="Output path, no suffix.")],
+    paths: PathsOption = DEFAULT_PATHS,
+) -> None:
+    """Try every combination of settings of the head on validation, and write the table."""
+    content = _object(settings)
+    cells = [Cell.model_validate(cell) for cell in content["cells"]]
+    try_heads(cells, content["grid"], layout_of(paths), out)
 
 
 def _object(settings: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ class Cell(Strict):
     encoders: dict[Modality, AnyEncoder]
     tuning: any_of("methods")  # type: ignore[valid-type]
     train: Train
+    head: str | None = None  # The cell whose projections it starts from, with `train.start: head`.
 
     @property
     def name(self) -> str:
@@ -24,8 +25,12 @@ class Cell(Strict):
         return f"{self.dataset}/{self.method}/{self.seed}"
 
     def cut(self, modality: Modality) -> str:
-        """Where a training step enters an encoder: at the method's cut, if activations are cached there."""
-        return "input" if self.train.activation_cache == "off" else self.tuning.cut(modality)
+        """Where a training step enters an encoder: at the method's cut, if activations are cached there.
+
+        Pooled features always are: they take little room, and the projections' start needs them.
+        """
+        cut: str = self.tuning.cut(modality)
+        return "input" if self.train.activation_cache == "off" and cut != "pooled" else cut
 
     def stored(self, modality: Modality) -> str:
         """Name of the activations it trains on: their cut, and their dtype unless it is the default."""
@@ -47,7 +52,8 @@ def cell(settings: Settings, dataset: str, method: str, seed: int) -> Cell:
     """The settings of one cell. `method@rate` sets another learning rate (see `at_rate`)."""
     data = {name: settings.datasets[name] for name in parts(dataset)}
     name, _, rate = method.partition("@")
-    tuning, train = settings.methods[name], settings.train
+    tuning = settings.methods[name]
+    train = tuning.training(settings.train, settings.head)
     if rate:
         tuning, train = at_rate(tuning, train, float(rate))
     encoders = {
@@ -61,7 +67,13 @@ def cell(settings: Settings, dataset: str, method: str, seed: int) -> Cell:
         encoders=encoders,
         tuning=tuning,
         train=train,
+        head=f"{dataset}/{head_of(settings)}/{seed}" if train.start == "head" else None,
     )
+
+
+def head_of(settings: Settings) -> str | None:
+    """The method whose projections others start from: the first of kind frozen."""
+    return next((name for name, tuning in settings.methods.items() if tuning.kind == "frozen"), None)
 
 
 def at_rate(tuning: Any, train: Train, rate: float) -> tuple[Any, Train]:

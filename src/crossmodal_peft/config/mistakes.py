@@ -6,7 +6,7 @@ from typing import Any
 
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.architecture import mistakes_in
-from crossmodal_peft.config.cell import parts
+from crossmodal_peft.config.cell import head_of, parts
 from crossmodal_peft.config.refusals import closest
 from crossmodal_peft.config.schema import Modality
 from crossmodal_peft.config.settings import Folder, ImageEncoder, Package, Settings
@@ -62,6 +62,8 @@ def _of_matrix(settings: Settings) -> Iterator[str]:
             yield f"matrix.methods: {name!r} is not among methods{closest(name, list(settings.methods))}"
     for dataset in settings.matrix.datasets:
         yield from _of_trained_together(dataset, settings)
+    if settings.train.start == "head" and head_of(settings) is None:
+        yield "train.start: 'head': no method is of kind frozen, whose projections would be the start"
     if settings.sweep.seed in settings.matrix.seeds:
         yield f"sweep.seed: {settings.sweep.seed} is in matrix.seeds; tune on a seed that is not reported"
 

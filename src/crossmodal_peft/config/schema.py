@@ -175,6 +175,10 @@ class MethodSettings(Strict):
             )
         return self
 
+    def training(self, train: Any, head: Any) -> Any:
+        """The settings that it trains with, from the blocks `train` and `head`; by default `train`."""
+        return train
+
     @property
     def size_key(self) -> str | None:
         """The key that sets how many parameters it trains, such as `options.r`; None if there is none."""

@@ -11,6 +11,9 @@ from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import Modality, Strict
 from crossmodal_peft.config.types import (
     Amount,
+    Decay,
+    Dropout,
+    Epochs,
     Name,
     NamedRate,
     Place,
@@ -119,12 +122,23 @@ def any_of(kind: str) -> Any:
 class Train(Strict):
     """Training, the same for every method."""
 
-    epochs: int = Field(
-        ge=1, le=100_000, description="Passes over the training split; the best on validation counts."
+    start: Literal["head", "ridge", "kernel_ridge", "random"] = Field(
+        "random",
+        description="What the projections start from: head (the trained projections of the method of kind "
+        "frozen, same dataset and seed), ridge or kernel_ridge (closed forms), or random.",
+    )
+    epochs: Epochs = Field(
+        description="Most passes over the training split; the best on validation counts, the start included."
+    )
+    patience: Size | None = Field(
+        None, description="Stop after so many epochs without a better one; null: run all epochs."
     )
     batch_size: Size = Field(description="Items in a step, all contrasted with one another.")
     projection_learning_rate: Rate = Field(
         description="Peak learning rate of projections and of what the loss learns."
+    )
+    projection_dropout: Dropout = Field(
+        0.0, description="Share of the pooled features that a step leaves out before the projection."
     )
     projection_dim: Size = Field(256, description="Width of the shared space.")
     loss: any_of("losses") = Field(  # type: ignore[valid-type]
@@ -132,7 +146,7 @@ class Train(Strict):
         validate_default=True,
         description="Contrastive loss: module in training/losses/.",
     )
-    weight_decay: float = Field(0.01, ge=0, le=10, description="Not on biases and norms.")
+    weight_decay: Decay = Field(0.01, description="Not on biases and norms.")
     warmup_ratio: Share = Field(
         0.1, description="Share of the steps with a rising learning rate; then cosine to zero."
     )
@@ -179,6 +193,42 @@ class Train(Strict):
         return self
 
 
+class Head(Strict):
+    """Training of the projections alone, which is all that a method of kind frozen does.
+
+    It costs seconds on cached features, so it need not share the bounds of trainings that adapt encoders.
+    """
+
+    start: Literal["ridge", "random"] = Field(
+        "ridge", description="ridge: a closed form towards the text features; or random."
+    )
+    epochs: Epochs = Field(40, description="Most passes over the training split.")
+    patience: Size | None = Field(
+        None, description="Stop after so many epochs without a better one; null: run all epochs."
+    )
+    batch_size: Size = Field(128, description="Items in a step.")
+    projection_learning_rate: Rate = Field(
+        1e-3, description="Peak learning rate of projections and of what the loss learns."
+    )
+    projection_dropout: Dropout = Field(0.5, description="Share of the features that a step leaves out.")
+    weight_decay: Decay = Field(0.01, description="Not on what the loss learns.")
+
+
+class HeadGrid(Strict):
+    """Settings of the head to try; null: only that of `head`."""
+
+    start: Annotated[list[Literal["ridge", "random"]], Field(min_length=1), Unique] | None = None
+    projection_learning_rate: Annotated[list[Rate], Field(min_length=1), Unique] | None = None
+    projection_dropout: Annotated[list[Dropout], Field(min_length=1), Unique] | None = None
+    batch_size: Annotated[list[Size], Field(min_length=1), Unique] | None = None
+    weight_decay: Annotated[list[Decay], Field(min_length=1), Unique] | None = None
+
+    @property
+    def values(self) -> dict[str, list[Any]]:
+        """The values to try, by key."""
+        return self.model_dump(exclude_none=True)
+
+
 class Logging(Strict):
     """How a training is checkpointed and reported: changes here affect no result and retrain nothing."""
 
@@ -207,10 +257,11 @@ class Evaluate(Strict):
 
 
 class Sweep(Strict):
-    """The learning-rate search, evaluated on validation."""
+    """The search for learning rates and for the head's settings, evaluated on validation."""
 
+    head: HeadGrid = Field(HeadGrid(), description="Values of keys of `head`, in every combination.")
     learning_rates: dict[Name, Annotated[list[NamedRate], Field(min_length=1), Unique]] = Field(
-        description="Rates to try for each method; for `frozen`, rates of the projections."
+        description="Rates to try for each method."
     )
     seed: Seed = Field(description="A seed that is not in the matrix.")
 
@@ -250,6 +301,7 @@ class Settings(Strict):
     encoders: dict[Name, AnyEncoder] = Field(min_length=1)
     datasets: dict[Name, any_of("datasets")] = Field(min_length=1)  # type: ignore[valid-type]
     methods: dict[Name, any_of("methods")] = Field(min_length=1)  # type: ignore[valid-type]
+    head: Head = Head()
     train: Train
     logging: Logging = Logging()
     evaluate: Evaluate = Evaluate()

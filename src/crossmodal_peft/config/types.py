@@ -57,6 +57,9 @@ Size = Annotated[int, Field(ge=1, le=10**6)]  # of a layer, a rank, a number of 
 Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Rate = Annotated[float, Field(gt=0, le=10)]  # of learning
 Share = Annotated[float, Field(gt=0, lt=1)]
+Decay = Annotated[float, Field(ge=0, le=10)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Epochs = Annotated[int, Field(ge=0, le=100_000)]  # 0: the start is the result
 Amount = Annotated[float, Field(gt=0, le=1e6)]
 Name = Annotated[str, AfterValidator(_be_a_name)]
 Place = Annotated[str, AfterValidator(_be_a_place)]

@@ -133,16 +133,27 @@ def _refusal(key: Key, side: str | None, name: str) -> str:
     return f"its file {Path(value).name} is also in {side}, as {name!r}; give both one split"
 
 
-def _grouped(found: Sequence[Item | Refused], by_caption: bool) -> list[Item | Refused]:
-    """The items with one group for all that share a group, file or caption, directly or through others."""
-    items = [item for item in found if isinstance(item, Item)]
-    keys = [[("group", item.group), *shareable(item, by_caption)] for item in items]
-    part_of = components(keys)
+def united_groups(items: Sequence[Item]) -> list[str]:
+    """The groups of items of which those that share a group, file or caption, also through others, have one.
+
+    It is the first of their groups in alphabetical order.
+    """
+    first = first_copies(path for item in items for path in files_of(item))
+    return _united_groups([_with_first(item, first) for item in items], by_caption=True)
+
+
+def _united_groups(items: Sequence[Item], by_caption: bool) -> list[str]:
+    part_of = components([[("group", item.group), *shareable(item, by_caption)] for item in items])
     names: dict[int, str] = {}
     for part, item in zip(part_of, items, strict=True):
         names[part] = min(names.get(part, item.group), item.group)
-    groups = iter(part_of)
-    return [replace(item, group=names[next(groups)]) if isinstance(item, Item) else item for item in found]
+    return [names[part] for part in part_of]
+
+
+def _grouped(found: Sequence[Item | Refused], by_caption: bool) -> list[Item | Refused]:
+    """The items with one group for all that share a group, file or caption, directly or through others."""
+    groups = iter(_united_groups([item for item in found if isinstance(item, Item)], by_caption))
+    return [replace(item, group=next(groups)) if isinstance(item, Item) else item for item in found]
 
 
 def shareable(item: Item, by_caption: bool = True) -> list[Key]:

@@ -62,14 +62,15 @@ def restore(model: DualEncoder, path: Path) -> None:
     Raises ValueError naming the tensors if any is missing, has no place (as when the encoder has fewer layers
     than the one that was trained), or has another shape.
     """
-    trained = model.trained()
     idle = model.unused_names()
     weights = {n: t for n, t in load_file(path).items() if not n.startswith(LOSS) and n not in idle}
+    model.reshape_projections(weights)
+    expected = model.saved()
     wrong = {
-        "missing": trained.keys() - weights.keys(),
-        "without a place in the encoders": weights.keys() - trained.keys(),
+        "missing": expected.keys() - weights.keys(),
+        "without a place in the encoders": weights.keys() - expected.keys(),
         "of another shape": {
-            name for name in weights.keys() & trained.keys() if weights[name].shape != trained[name].shape
+            name for name in weights.keys() & expected.keys() if weights[name].shape != expected[name].shape
         },
     }
     faults = [f"{len(names)} {fault}, such as {min(names)}" for fault, names in wrong.items() if names]

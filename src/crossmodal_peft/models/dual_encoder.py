@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +12,26 @@ from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import MethodSettings, Modality
 from crossmodal_peft.config.settings import Train
 from crossmodal_peft.models.encoder import Encoder
+from crossmodal_peft.models.projection import Projection
 
 
 class Tower(nn.Module):
-    """Encoder → pooling → linear projection → unit length."""
+    """Encoder → pooling → projection → unit length."""
 
     def __init__(self, encoder: Encoder, width: int, cut: str):
         super().__init__()
         self.encoder = encoder
-        self.projection = nn.Linear(encoder.output_width, width, bias=False)
+        self.projection = Projection(encoder.output_width, width)
         self.cut = cut
 
     def forward(self, activations: Tensor, lengths: Tensor | None) -> Tensor:
         """Activations at the tower's cut → embeddings (batch, width), float32, unit length."""
-        pooled = self.encoder(activations, lengths, start=self.cut)
-        return F.normalize(self.projection(pooled).float(), dim=-1)
+        return F.normalize(self.projection(self.pool(activations, lengths)).float(), dim=-1)
+
+    def pool(self, activations: Tensor, lengths: Tensor | None) -> Tensor:
+        """Activations at the tower's cut → pooled features (batch, features)."""
+        pooled: Tensor = self.encoder(activations, lengths, start=self.cut)
+        return pooled
 
 
 class DualEncoder(nn.Module):
@@ -36,6 +41,7 @@ class DualEncoder(nn.Module):
         super().__init__()
         self.towers = nn.ModuleDict({str(modality): tower for modality, tower in towers.items()})
         self.encoders = [tower.encoder for tower in towers.values()]
+        self.projections = {str(modality): tower.projection for modality, tower in towers.items()}
 
     @property
     def device(self) -> torch.device:
@@ -96,6 +102,29 @@ class DualEncoder(nn.Module):
         """The trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
+    def in_projections(self) -> dict[str, Tensor]:
+        """The projections' weights and statistics, by their names in the model."""
+        return {
+            f"towers.{modality}.projection.{name}": value
+            for modality, projection in self.projections.items()
+            for name, value in projection.state_dict(keep_vars=True).items()
+        }
+
+    def reshape_projections(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the shapes of the projections that saved weights, by name, hold."""
+        for modality, projection in self.projections.items():
+            prefix = f"towers.{modality}.projection."
+            own = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
+            projection.reshape_for(own)
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Those statistics alone."""
+        return {name: t for name, t in self.in_projections().items() if not isinstance(t, nn.Parameter)}
+
+    def saved(self) -> dict[str, Tensor]:
+        """What a checkpoint holds: the trained parameters, and the statistics of the projections."""
+        return {**self.trained(), **self.statistics()}
+
 
 def build_model(
     load: Callable[[Modality], Encoder],
@@ -134,12 +163,14 @@ def freeze_out_of_reach(encoder: Encoder, cut: str) -> None:
 
 
 def configure(model: DualEncoder, settings: Train) -> None:
-    """Turn on torch.compile and gradient checkpointing where the settings ask for them.
+    """Set the projections' dropout, torch.compile and gradient checkpointing as the settings say.
 
     Raises ValueError if a C++ compiler is needed but missing.
     """
     if settings.compile and not torch.cuda.is_available() and not _has_compiler():
         raise ValueError("train.compile: no C++ compiler; install g++, or set it to false")
+    for projection in model.projections.values():
+        projection.dropout = settings.projection_dropout
     for encoder in model.encoders:
         encoder.checkpointing = settings.gradient_checkpointing
         if settings.compile:

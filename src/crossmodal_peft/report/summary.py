@@ -11,15 +11,19 @@ import pandas as pd
 
 from crossmodal_peft.report.aggregate import arrow, over_seeds, seeds_of
 from crossmodal_peft.report.pareto import pareto_front
+from crossmodal_peft.report.trained_to_the_end import in_words
 from crossmodal_peft.retrieval.metrics import metric_named
 
-INPUTS = ["quality", "costs", "significance"]
+INPUTS = ["quality", "costs", "significance", "histories"]
 METRIC = "hit@10"
 NAME, UNIT = metric_named(METRIC).label, metric_named(METRIC).unit
 LEVEL = 0.05
+RECALLS = {metric_named(name).label: name for name in ("hit@1", "hit@5", "hit@10")}
 
 
-def summary(quality: pd.DataFrame, costs: pd.DataFrame, significance: pd.DataFrame) -> str:
+def summary(
+    quality: pd.DataFrame, costs: pd.DataFrame, significance: pd.DataFrame, histories: pd.DataFrame
+) -> str:
     """The summary as Markdown, with a section for each dataset."""
     head = (
         f"# What the numbers say\n\nWritten by the workflow from the records of {len(costs)} cells. {NAME} "
@@ -30,7 +34,8 @@ def summary(quality: pd.DataFrame, costs: pd.DataFrame, significance: pd.DataFra
     )
     sections = []
     for dataset in quality["dataset"].unique():
-        tables = [table[table["dataset"] == dataset] for table in (quality, costs, significance)]
+        every = (quality, costs, significance, histories)
+        tables = [table[table["dataset"] == dataset] for table in every]
         sections.append(f"## {dataset}\n\n" + "\n".join(_lines(*tables)) + "\n")
     return "\n".join([head, *sections])
 
@@ -42,7 +47,9 @@ def better(tests: pd.DataFrame, method: str, other: str) -> bool:
     return bool(((ahead | behind) & (tests["p_holm"] < LEVEL)).any())
 
 
-def _lines(quality: pd.DataFrame, costs: pd.DataFrame, significance: pd.DataFrame) -> Iterator[str]:
+def _lines(
+    quality: pd.DataFrame, costs: pd.DataFrame, significance: pd.DataFrame, histories: pd.DataFrame
+) -> Iterator[str]:
     tests = significance[significance["metric"] == METRIC]
     recall = quality[quality["metric"] == METRIC].assign(value=lambda rows: UNIT.factor * rows["value"])
     points = _points(recall, costs)
@@ -57,11 +64,14 @@ def _lines(quality: pd.DataFrame, costs: pd.DataFrame, significance: pd.DataFram
     ):
         yield _best(str(direction), rows, tests[tests["direction"] == direction])
     yield ""
+    yield from _gains(quality, costs)
     yield from _by_budget(points, tests)
     yield ""
     yield _cheapest_unbeaten(points, tests)
     yield ""
     yield _power(significance)
+    yield ""
+    yield f"**Trained to the end**: {in_words(histories)}"
 
 
 def _cap(row: Any) -> str:
@@ -79,6 +89,31 @@ def _best(direction: str, means: pd.DataFrame, tests: pd.DataFrame) -> str:
     parts += [f"not told apart from {_names(alike) if beaten else 'any other'}"] if alike else []
     told = f"; it is {', '.join(parts)}" if parts else ""
     return f"- **{arrow(direction)}**: `{best}` has the highest {NAME}, {means['mean'].max():.1f}{told}."
+
+
+def _gains(quality: pd.DataFrame, costs: pd.DataFrame) -> Iterator[str]:
+    """What each method that adapts encoders gains over the best that leaves them frozen, or loses."""
+    adapted = costs.groupby("method", sort=False)["method_parameters"].max() > 0
+    means = mean_recalls(quality)
+    adapted = adapted.reindex(means.index)
+    frozen = means[~adapted]
+    if frozen.empty or not adapted.any():
+        return
+    best = str(frozen.idxmax())
+    gains = (means[adapted] - frozen[best]).items()
+    gained = [f"`{method}` {gain:+.1f}{' (below it)' if gain < 0 else ''}" for method, gain in gains]
+    others = "".join(f", `{method}` {mean:.1f}" for method, mean in frozen.items() if method != best)
+    yield (
+        f"**What adaptation gains**, as a mean of {', '.join(RECALLS)} over the directions, untested: frozen "
+        f"encoders reach {frozen[best]:.1f} with `{best}`{others}; over that, {', '.join(gained)}."
+    )
+    yield ""
+
+
+def mean_recalls(quality: pd.DataFrame) -> pd.Series:
+    """By method: the mean of RECALLS over directions and seeds of one dataset, in percent."""
+    rows = quality[quality["metric"].isin(list(RECALLS.values()))]
+    return 100 * rows.groupby("method", sort=False)["value"].mean()
 
 
 def _by_budget(points: pd.DataFrame, tests: pd.DataFrame) -> Iterator[str]:

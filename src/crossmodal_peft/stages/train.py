@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal_peft.config.cell import Cell
-from crossmodal_peft.config.cell_file import CELL_FILE, EMBEDDED_SPLITS, EMBEDDINGS, WEIGHTS, CellFile
+from crossmodal_peft.config.cell_file import (
+    CELL_FILE,
+    EMBEDDED_SPLITS,
+    EMBEDDINGS,
+    WEIGHTS,
+    CellFile,
+    read_cell,
+)
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Logging
 from crossmodal_peft.data.receipts import check_receipt
@@ -77,7 +84,8 @@ def _train_cell(
     state_folder = StateFolder(layout.training_state(cell.name), depends)
     keep = Checkpointer(state_folder, 60 * logging.checkpoint_minutes, requested, say)
     watch = partial(open_views, cell.name, layout, logging, bar)
-    trained = train(model, cell, manifest, activations, say, watch, keep)
+    head = open_head(cell, layout)
+    trained = train(model, cell, manifest, activations, say, watch, keep, head)
     if not distributed.is_main_process():
         return
     splits = {s: embed_split(model, manifest, activations, s, precision) for s in EMBEDDED_SPLITS}
@@ -85,6 +93,19 @@ def _train_cell(
         cell, layout, model, trained, splits, origin | {"finished": now(), "nondeterministic": without}
     )
     state_folder.delete()
+
+
+def open_head(cell: Cell, layout: Layout) -> Any:
+    """The trained cell whose projections a cell starts from; None if it starts otherwise.
+
+    Raises ValueError if it is not trained, or its weights are not those that its `cell.json` describes.
+    """
+    from crossmodal_peft.training.loop import Head
+
+    if cell.head is None:
+        return None
+    file, weights = read_cell(cell.head, layout)
+    return Head(weights, file.training["seconds"])
 
 
 def open_views(name: str, layout: Layout, logging: Logging, bar: bool, made: int) -> list[Any]:
@@ -119,6 +140,8 @@ def input_hashes(cell: Cell, layout: Layout) -> dict[str, str]:
         f"{m} encoder": folder / "model.safetensors"
         for m, folder in layout.folders(cell.encoder_names).items()
     }
+    if cell.head is not None:
+        paths["head"] = layout.checkpoint(cell.head) / WEIGHTS
     return {name: sha256(path) for name, path in paths.items()}
 
 

@@ -150,7 +150,7 @@ def cell_lock(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _best_epoch(history: list[dict[str, float]]) -> int:
+def _best_epoch(history: list[dict[str, Any]]) -> int:
     return int(max(history, key=lambda row: row["validation_recall"])["epoch"])
 
 

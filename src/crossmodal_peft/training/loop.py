@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.settings import Train
 from crossmodal_peft.data.arrays import Activations, Examples, in_turn, select_each
 from crossmodal_peft.models.dual_encoder import DualEncoder
 from crossmodal_peft.training import distributed
@@ -21,9 +24,18 @@ from crossmodal_peft.training.embed import embed_split
 from crossmodal_peft.training.hardware import explain_out_of_memory, peak_memory, resolve_precision
 from crossmodal_peft.training.optimizer import make_optimizer, make_schedule, trained_parameters
 from crossmodal_peft.training.progress import Logger, ProgressLines, StepReport
+from crossmodal_peft.training.start import set_start
 from crossmodal_peft.training.state import Run
 from crossmodal_peft.training.step import train_step
 from crossmodal_peft.training.validation import mean_recall
+
+
+@dataclass(frozen=True)
+class Head:
+    """A trained cell to start from: its weights file, and the seconds that it took."""
+
+    weights: Path
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -43,12 +55,14 @@ def train(
     report: Callable[[str], None] = print,
     open_loggers: Callable[[int], Sequence[Logger]] | None = None,
     checkpointer: Checkpointer | None = None,
+    head: Head | None = None,
 ) -> Trained:
-    """Train the model; after every epoch measure recall on validation, and keep the best epoch.
+    """Train the model; before the first and after every epoch measure validation recall, and keep the best.
 
     `activations` are by dataset and modality; `manifest` (of all datasets) says which rows belong to which
     items. `open_loggers` opens the loggers of a training that has made this many steps; without it, `report`
-    gets one line per epoch. `checkpointer` may hold the state of an unfinished training, to be resumed. All
+    gets one line per epoch. `checkpointer` may hold the state of an unfinished training, to be resumed.
+    `head` is the trained cell whose projections are the start, if `cell.train.start` asks for one. All
     randomness comes from `cell.seed`. Leaves the model with the weights of the best epoch. Raises
     FloatingPointError if the loss is not a number, RuntimeError if memory runs out, Interrupted if the
     checkpointer was asked to stop.
@@ -56,18 +70,26 @@ def train(
     precision = resolve_precision(cell.train.precision, next(model.parameters()).device)
     examples = select_each(manifest, "train", activations)
     run, checkpointer = start(model, cell, examples), checkpointer or Checkpointer()
+
+    def validate() -> float:
+        return mean_recall(embed_split(model, manifest, activations, "validation", precision))
+
     checkpointer.resume(run)
+    if not run.position.history:
+        set_start(model, run.criterion, cell, manifest, activations, head.weights if head else None)
+        run.began -= head.seconds if head else 0.0
+        record_epoch(run, validate())
     loggers = open_loggers(run.schedule.last_epoch) if open_loggers else [ProgressLines(math.inf, report)]
     with ExitStack() as stack:
         for logger in loggers:
             stack.callback(logger.close)
-        while run.position.epoch <= cell.train.epochs:
+        while is_unfinished(run, cell.train):
             for progress in epoch_steps(run, cell, examples, precision):
                 for logger in loggers:
                     logger.step(progress)
                 checkpointer.after_step(run)
             progress = step_report(run, cell, examples)
-            finish_epoch(run, mean_recall(embed_split(model, manifest, activations, "validation", precision)))
+            record_epoch(run, validate())
             checkpointer.write(run)
             for logger in loggers:
                 logger.epoch(progress)
@@ -156,21 +178,31 @@ def step_report(run: Run, cell: Cell, examples: Mapping[str, Examples]) -> StepR
     )
 
 
-def finish_epoch(run: Run, recall: float) -> None:
-    """Add the current epoch to the history, keep its weights if it is the best so far, start the next."""
+def is_unfinished(run: Run, settings: Train) -> bool:
+    """Whether another epoch follows: none after `epochs`, or after `patience` epochs without a better one."""
+    history = run.position.history
+    waited = len(history) - 1 - int(best_epoch(history)["best_epoch"])
+    return len(history) <= settings.epochs and waited < (settings.patience or math.inf)
+
+
+def record_epoch(run: Run, recall: float) -> None:
+    """Add an epoch to the history, keep its weights if it is the best so far, begin the next.
+
+    The first to be recorded is epoch 0, the start: it has no loss.
+    """
     position = run.position
     if recall > max((row["validation_recall"] for row in position.history), default=-1.0):
         run.best = {name: p.detach().cpu().clone() for name, p in run.trained().items()}
     position.history.append(
         {
-            "epoch": position.epoch,
-            "loss": float(np.mean(position.losses)),
+            "epoch": len(position.history),
+            "loss": float(np.mean(position.losses)) if position.losses else None,
             "learning_rate": float(run.schedule.get_last_lr()[0]),
             "validation_recall": recall,
             "seconds": run.seconds,
         }
     )
-    position.epoch, position.step, position.losses = position.epoch + 1, 0, []
+    position.epoch, position.step, position.losses = len(position.history), 0, []
 
 
 def finish(run: Run, cell: Cell) -> Trained:
@@ -184,14 +216,15 @@ def finish(run: Run, cell: Cell) -> Trained:
         "seconds": position.history[-1]["seconds"],
         "samples_per_second": position.items / max(position.stepping, 1e-9),
         "peak_memory_bytes": peak_memory(run.device),
-        "epochs": cell.train.epochs,
+        "epochs": len(position.history) - 1,
         **best_epoch(position.history),
     }
-    weights = {name: p.detach().cpu().clone() for name, p in run.trained().items()}
+    kept = {**run.trained(), **model.saved()}
+    weights = {name: p.detach().cpu().clone() for name, p in kept.items()}
     return Trained(weights, pd.DataFrame(position.history), costs)
 
 
-def best_epoch(history: list[dict[str, float]]) -> dict[str, float]:
+def best_epoch(history: list[dict[str, Any]]) -> dict[str, float]:
     """The first epoch with the highest validation recall."""
     best = max(history, key=lambda row: row["validation_recall"])
     return {"best_epoch": best["epoch"], "validation_recall": best["validation_recall"]}

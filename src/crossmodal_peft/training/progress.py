@@ -30,7 +30,7 @@ class StepReport:
     learning_rate: float
     items_per_second: float
     seconds_left: float
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
 
     def line(self) -> str:
         """One line for people: cell, progress, loss, speed, time left."""

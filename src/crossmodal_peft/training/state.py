@@ -19,7 +19,7 @@ class Position:
 
     `epoch` (from 1) is the current one, of which `step` steps are done, with these `losses`; `order` is the
     state of the run's generator when it began. `items`, `stepping` (seconds spent in steps) and `seconds` are
-    totals since the start, across interruptions; `history` has a row for each finished epoch.
+    totals since the start, across interruptions; `history` has a row for the start and each finished epoch.
     """
 
     epoch: int = 1
@@ -29,7 +29,7 @@ class Position:
     items: int = 0
     stepping: float = 0.0
     seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"in epoch {self.epoch} after {self.step} steps"

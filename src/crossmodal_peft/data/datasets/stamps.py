@@ -4,6 +4,8 @@ Source: the Debian package tuxpaint-stamps-default 2022.06.04-1 (GPL-2, tuxpaint
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from glob import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +17,7 @@ from crossmodal_peft.config.schema import DatasetSettings
 from crossmodal_peft.config.types import Unique
 from crossmodal_peft.data import debian, images
 from crossmodal_peft.data.items import Item, Refused
+from crossmodal_peft.data.overlaps import united_groups
 
 MODALITIES = ("text", "image", "audio")
 PACKAGE = "tuxpaint-stamps-default"
@@ -53,42 +56,51 @@ def unpack(raw: Path, out: Path) -> Path:
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
     """All stamps, sorted by path.
 
-    An item needs a caption and, for each modality of the dataset, a file. Its group is the caption.
+    An item needs a caption and, for each modality of the dataset, a file. Stamps that share a caption, a
+    picture or a spoken caption in any language are one group, whichever of these the dataset has, so that
+    all datasets of stamps are split alike.
     """
-    for text in sorted(root.rglob("*.txt")):
-        name = str(text.relative_to(root).with_suffix(""))
-        captions = text.read_text(encoding="utf-8", errors="replace").splitlines()
-        caption = captions[0].strip() if captions else ""
-        clips = {
-            language: clip
-            for language in settings.languages
-            if (clip := text.with_name(f"{text.stem}_desc_{language}.ogg")).exists()
-        }
-        image = next((p for suffix in (".png", ".svg") if (p := text.with_suffix(suffix)).exists()), None)
-        if not caption:
-            yield Refused(name, "no caption")
-        elif "image" in settings.encoders and image is None:
-            yield Refused(name, "no image")
+    every = [_stamp(path, root) for path in sorted(root.rglob("*.txt"))]
+    groups = dict(zip([item.name for item in every], united_groups(every), strict=True))
+    for item in every:
+        clips = [clip for language in settings.languages for clip in item.audios if _spoken(clip, language)]
+        if not item.texts:
+            yield Refused(item.name, "no caption")
+        elif "image" in settings.encoders and not item.images:
+            yield Refused(item.name, "no image")
         elif "audio" in settings.encoders and not clips:
-            yield Refused(name, f"not spoken in {', '.join(settings.languages)}")
+            yield Refused(item.name, f"not spoken in {', '.join(settings.languages)}")
         else:
-            yield Item(
-                name=name,
-                group=caption,
-                texts=[caption],
-                images=[image] if image else [],
-                audios=list(clips.values()),
-            )
+            yield replace(item, group=groups[item.name], audios=clips)
+
+
+def _stamp(text: Path, root: Path) -> Item:
+    """A stamp with whatever files it has, its caption as its group."""
+    lines = text.read_text(encoding="utf-8", errors="replace").splitlines()
+    caption = lines[0].strip() if lines else ""
+    image = next((p for suffix in (".png", ".svg") if (p := text.with_suffix(suffix)).exists()), None)
+    return Item(
+        name=str(text.relative_to(root).with_suffix("")),
+        group=caption,
+        texts=[caption] if caption else [],
+        images=[image] if image else [],
+        audios=sorted(text.parent.glob(f"{escape(text.stem)}_desc_*.ogg")),
+    )
+
+
+def _spoken(clip: Path, language: str) -> bool:
+    return clip.stem.endswith(f"_desc_{language}")
 
 
 def read_image(path: Path) -> Image.Image:
-    """A stamp's image as RGB on white. Eight are white themselves; the committed results were made with them.
+    """A stamp's image as RGB on white.
 
-    Raises ValueError if an SVG defines entities, which can make a parser read other files or exhaust memory.
+    Raises Unusable if it is white itself, ValueError if an SVG defines entities, which can make a parser read
+    other files or exhaust memory.
     """
     if path.suffix == ".svg":
-        return images.decoded(BytesIO(_render_svg(path)))
-    return images.decoded(path)
+        return images.with_content(images.decoded(BytesIO(_render_svg(path))))
+    return images.read_image(path)
 
 
 def _render_svg(path: Path) -> bytes:

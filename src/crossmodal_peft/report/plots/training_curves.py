@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from crossmodal_peft.report.aggregate import over_seeds
 from crossmodal_peft.report.plots import STYLE, WIDTH, MethodStyle, footnote, spread, styles
+from crossmodal_peft.report.trained_to_the_end import in_words
 
 INPUTS = ["histories"]
 
@@ -32,7 +33,7 @@ def plot(histories: pd.DataFrame) -> Figure:
         bottom.set_xlabel("epoch")
     handles = {line.get_label(): line for axes in figure.axes for line in axes.lines}
     figure.legend(handles=[handles[method] for method in looks], loc="outside right upper")
-    footnote(figure, spread(histories, "bands"))
+    footnote(figure, f"{spread(histories, 'bands')} {in_words(histories).replace('`', '')}")
     return figure
 
 
