@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2] / "src" / PACKAGE
 
 # Modules, and packages with everything in them, that are left out and not followed, each with the reason.
 EXCLUDED = {
+    "": "names the public interface, which no stage uses",
     "cli": "passes the arguments of a job to its stage, and turns failures into messages and exit codes",
     "config.settings": "which keys there are and what they may be; the values themselves are compared",
     "config.plugins": "finds the module of a name; what it finds is counted by that name",

@@ -4,12 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
-from crossmodal_peft.config.paths import Layout
-from crossmodal_peft.config.settings import Paths
-
-DEFAULT_PATHS = "params.yaml"
+from crossmodal_peft.config.location import DEFAULT_PATHS, layout_of
 
 
 def trained_cells() -> list[str]:
@@ -44,17 +40,3 @@ def ks_of(ks: str) -> list[int]:
     if min(found) < 1:
         raise typer.BadParameter(f"{ks!r}: must be positive integers, such as 1,5,10", param_hint="--ks")
     return found
-
-
-def layout_of(paths: str) -> Layout:
-    """The file layout for the option --paths."""
-    return Layout.of(paths_of(paths))
-
-
-def paths_of(paths: str) -> Paths:
-    """Paths from JSON, or from the `paths` of a file on top of those of params.yaml (if it exists)."""
-    if paths.startswith("{"):
-        return Paths.model_validate_json(paths)
-    files = [Path(name) for name in dict.fromkeys([DEFAULT_PATHS, paths])]
-    contents = [yaml.safe_load(f.read_text()) or {} for f in files if f.exists() or f.name != DEFAULT_PATHS]
-    return Paths.model_validate({k: v for content in contents for k, v in content.get("paths", {}).items()})

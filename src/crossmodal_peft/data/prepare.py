@@ -47,7 +47,7 @@ def prepare(
         )
         for modality, folder in encoder_folders.items()
     }
-    readers = _readers(dataset, encoders)
+    readers = readers_of(dataset, encoders)
     rows = [
         row for item in shown(found, out.name) for row in _rows(item, writers, readers, root, settings.split)
     ]
@@ -128,7 +128,7 @@ def _rows(
             }
 
 
-def _readers(dataset: Any, encoders: dict[str, Any]) -> Readers:
+def readers_of(dataset: Any, encoders: dict[str, Any]) -> Readers:
     """The decoder of each modality; audio clips are cut to the encoder's window."""
     read_audio = getattr(dataset, "read_audio", read_waveform)
     readers: Readers = {"text": lambda text: text}

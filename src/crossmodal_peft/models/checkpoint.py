@@ -58,19 +58,26 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
 def restore(model: DualEncoder, path: Path) -> None:
     """Load trained weights into a model of the same settings, leaving out the loss's parameters.
 
-    Raises ValueError naming the tensors if any is missing, has no place (as when the encoder has fewer layers
-    than the one that was trained), or has another shape.
+    Raises ValueError as `fill`.
     """
-    trained = model.trained()
-    weights = {name: t for name, t in load_file(path).items() if not name.startswith(LOSS)}
+    fill(model, {n: t for n, t in load_file(path).items() if not n.startswith(LOSS)}, str(path))
+
+
+def fill(model: DualEncoder, weights: dict[str, Tensor], origin: str) -> None:
+    """Give a model all the weights that it trains, and others that it has too.
+
+    Raises ValueError naming `origin` and the tensors if any is missing, has no place (as when the encoder
+    has fewer layers than the one that was trained), or has another shape.
+    """
+    trained, places = model.trained(), dict(model.named_parameters())
     wrong = {
         "missing": trained.keys() - weights.keys(),
-        "without a place in the encoders": weights.keys() - trained.keys(),
+        "without a place in the encoders": weights.keys() - places.keys(),
         "of another shape": {
-            name for name in weights.keys() & trained.keys() if weights[name].shape != trained[name].shape
+            name for name in weights.keys() & places.keys() if weights[name].shape != places[name].shape
         },
     }
     faults = [f"{len(names)} {fault}, such as {min(names)}" for fault, names in wrong.items() if names]
     if faults:
-        raise ValueError(f"{path}: tensors do not fit: {'; '.join(faults)}")
+        raise ValueError(f"{origin}: tensors do not fit: {'; '.join(faults)}")
     model.load_state_dict(weights, strict=False)

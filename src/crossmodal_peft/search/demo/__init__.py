@@ -5,7 +5,6 @@ from pathlib import Path
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Paths
 from crossmodal_peft.data import uploads
-from crossmodal_peft.search import index as search_index
 
 OPTIONS = {
     "server.address": "127.0.0.1",  # This machine only.
@@ -36,7 +35,8 @@ def prepare(layout: Layout) -> None:
     import crossmodal_peft.search.demo.hardest
     import crossmodal_peft.search.demo.results
     import crossmodal_peft.search.demo.searching  # noqa: F401
+    from crossmodal_peft.inference.opening import open_cell
 
     cells = {name.split("/")[0]: name for name in reversed(layout.trained_cells())}
     for name in cells.values():  # One per dataset covers all encoder families.
-        search_index.open_query_encoder(name, layout)
+        open_cell(name, layout)

@@ -8,8 +8,8 @@ import numpy as np
 import streamlit as st
 
 from crossmodal_peft.data import uploads
-from crossmodal_peft.search import index as search_index
 from crossmodal_peft.search.demo import catalogue
+from crossmodal_peft.search.query import sample_rate
 
 NOUNS = {"text": "captions", "image": "pictures", "audio": "clips"}
 PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
@@ -33,7 +33,8 @@ class Query:
         """The query's embedding (width,) in a cell. (An item's row is the same in all cells of a dataset.)"""
         if self.row is not None:
             return catalogue.index(cell).embedding(self.modality, self.row)
-        return catalogue.encoder(cell).embed(self.modality, self.medium)
+        found: np.ndarray = catalogue.encoder(cell).embed_media(self.modality, [self.medium])[0]
+        return found
 
 
 def ask(cell: str) -> Query | None:
@@ -110,7 +111,7 @@ def by_audio(cell: str) -> Query | None:
     clip = file or recorded
     if clip is None:
         return None
-    waveform = uploads.read_audio(clip.getvalue(), search_index.sample_rate(catalogue.settings(cell)))
+    waveform = uploads.read_audio(clip.getvalue(), sample_rate(catalogue.settings(cell).encoders["audio"]))
     if file:
         st.audio(file)
     return Query("audio", medium=waveform)

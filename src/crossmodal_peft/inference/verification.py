@@ -1,0 +1,86 @@
+"""Compares what a model computes from raw files with the embeddings that training saved."""
+
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from crossmodal_peft.config import plugins
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.cell_file import EMBEDDINGS, check_embeddings, read_cell
+from crossmodal_peft.config.location import project_of
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.data.arrays import read_manifests
+from crossmodal_peft.data.prepare import readers_of
+from crossmodal_peft.inference.description import Description
+from crossmodal_peft.inference.model import Model
+from crossmodal_peft.retrieval.embeddings import load_embeddings
+
+ITEMS = 16  # of each modality of each dataset
+# Largest difference of an element. Where activations are rounded to float16, or products to bfloat16, sums in
+# another order, as of batches with other padding, round some values to the neighbour.
+EXACT, ROUNDED, BF16 = 1e-5, 5e-5, 5e-3
+Sample = dict[str, tuple[list[Any], np.ndarray]]
+
+
+def sample(name: str, layout: Layout, count: int = ITEMS) -> Sample:
+    """By modality: items of the test split, read from their files, and their saved embeddings.
+
+    Raises ValueError or OSError if the embeddings were changed or a file cannot be read.
+    """
+    (file, _), folder = read_cell(name, layout), layout.checkpoint(name)
+    check_embeddings(folder, file)
+    saved = load_embeddings(folder / EMBEDDINGS, "test")
+    manifest = read_manifests(layout.manifests(file.cell.dataset))
+    found: Sample = {}
+    for dataset, galleries in saved.items():
+        root, readers = raw_files(file.cell, dataset, layout)
+        for modality, gallery in galleries.items():
+            chosen = np.unique(np.linspace(0, len(gallery.positions) - 1, count).round().astype(int))
+            sources = manifest["source"].iloc[gallery.positions[chosen]]
+            media = [readers[modality](s if modality == "text" else root / s) for s in sources]
+            others, expected = found.get(modality, ([], np.empty((0, gallery.embeddings.shape[1]))))
+            found[modality] = (
+                [*others, *media],
+                np.concatenate([expected, gallery.embeddings.numpy()[chosen]]),
+            )
+    return found
+
+
+def raw_files(cell: Cell, dataset: str, layout: Layout) -> tuple[Path, dict[str, Any]]:
+    """The folder with a dataset's unpacked files, and the reader of each modality.
+
+    Settings may name files relative to the project's folder.
+    """
+    data, encoders = cell.data[dataset], {str(m): encoder for m, encoder in cell.encoders.items()}
+    kind = plugins.module("datasets", data.kind)
+    raw, unpacked = layout.dataset(data.source).absolute(), layout.unpacked(data.source).absolute()
+    with chdir(project_of(layout.checkpoints)):
+        root = kind.unpack(raw, unpacked, **data.origin).absolute()
+    return root, readers_of(kind, encoders)
+
+
+def require_reproduced(model: Model, sample: Sample) -> dict[str, float]:
+    """The largest difference to the saved embeddings, by modality.
+
+    Raises ValueError naming the modality if it is larger than rounding explains.
+    """
+    found = {}
+    for modality, (media, expected) in sample.items():
+        found[modality] = float(np.abs(model.embed_media(modality, media) - expected).max())
+        limit = limit_of(model.description, modality)
+        if not found[modality] <= limit:
+            raise ValueError(
+                f"{model.description.cell}: from raw files the {modality} embeddings differ from those of "
+                f"training by up to {found[modality]:.2g}, more than {limit:g}; nothing was written. Have "
+                "the raw files or the installed packages changed since?"
+            )
+    return found
+
+
+def limit_of(description: Description, modality: Any) -> float:
+    """The largest difference that rounding explains."""
+    if description.precision == "bf16":
+        return BF16
+    return ROUNDED if description.towers[modality].rounding else EXACT
