@@ -216,6 +216,9 @@ def score(
 def export(
     cell: CellName,
     out: Annotated[Path, typer.Argument(help="The folder to write; it must not exist.")],
+    form: Annotated[
+        str, typer.Option("--format", help="crossmodal, peft, transformers or sentence-transformers.")
+    ] = "crossmodal",
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
     """Write a trained cell as a self-contained folder, which `crossmodal_peft.load` opens anywhere.
@@ -226,7 +229,7 @@ def export(
     """
     from crossmodal_peft.stages.export import export_cell
 
-    differences = export_cell(*find_cell(cell, paths), out)
+    differences = export_cell(*find_cell(cell, paths), out, form)
     shown = ", ".join(f"{modality} {value:.1g}" for modality, value in differences.items())
     print(f"{out}: written; largest differences from the cell's embeddings: {shown}")
 

@@ -72,7 +72,7 @@ def image_preparer(folder: Path, image_size: int | None) -> ImagePreparer:
     from transformers import AutoImageProcessor
 
     processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-    sizes = _sizes(processor, image_size, folder / PROCESSOR)
+    sizes = processor_sizes(processor, image_size, folder / PROCESSOR)
 
     def prepare(images: list[Image.Image]) -> tuple[np.ndarray, None]:
         colours = [image.convert("RGB") for image in images]
@@ -83,7 +83,7 @@ def image_preparer(folder: Path, image_size: int | None) -> ImagePreparer:
     return prepare
 
 
-def _sizes(processor: Any, image_size: int | None, path: Path) -> dict[str, dict[str, int]]:
+def processor_sizes(processor: Any, image_size: int | None, path: Path) -> dict[str, dict[str, int]]:
     """Keywords that make a processor output another image size than its own."""
     own = {key: value for key, value in dict(processor.size).items() if value}
     crop = dict(processor.crop_size) if getattr(processor, "do_center_crop", False) else own

@@ -5,27 +5,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from crossmodal_peft.config.cell_file import EMBEDDINGS, CellFile, read_cell
+from crossmodal_peft.config.cell_file import EMBEDDINGS, CellFile
 from crossmodal_peft.config.paths import RECEIPT, Layout
 from crossmodal_peft.inference.description import Description, Tower
+from crossmodal_peft.inference.export import Trained
 from crossmodal_peft.report.evaluation_table import readable
 from crossmodal_peft.retrieval.embeddings import load_embeddings
 from crossmodal_peft.retrieval.evaluate import evaluate
 
 KS = (1, 5, 10)
-EXAMPLES = {
-    "text": 'model.encode_text(["a small bird"])',
-    "image": 'model.encode_image(["bird.jpg"])',
-    "audio": 'model.encode_audio(["bird.wav"])',
-}
 
 
-def card_of(name: str, description: Description, layout: Layout) -> str:
-    """The card in Markdown: what it is, how to load it, what it was trained on, how good, its limits."""
-    file, folder = read_cell(name, layout)[0], layout.checkpoint(name)
-    directions = evaluate(load_embeddings(folder / EMBEDDINGS, "test"), KS)
+def card_of(trained: Trained, description: Description, usage: str, layout: Layout) -> str:
+    """The card in Markdown: what it is, how to use it, what it was trained on, how good, its limits."""
+    file = trained.file
+    directions = evaluate(load_embeddings(trained.checkpoint / EMBEDDINGS, "test"), KS)
     sections = {
-        f"{file.cell.name}, {' and '.join(description.towers)} in one space": use(description),
+        f"{file.cell.name}, {' and '.join(description.towers)} in one space": use(description, usage),
         "Encoders": "\n".join(encoder_lines(description)),
         "Training": "\n".join(training_lines(file, layout)),
         "Recall on the test split": readable(directions),
@@ -48,15 +44,11 @@ def front_matter(description: Description) -> str:
     )
 
 
-def use(description: Description) -> str:
-    """How to load it in three lines."""
-    calls = "\n".join(f"{modality} = {EXAMPLES[modality]}" for modality in description.towers)
-    first, second = list(description.towers)[:2]
+def use(description: Description, usage: str) -> str:
+    """What it gives, and how to load it."""
     return (
         f"Embeds {', '.join(description.towers)} as vectors of {description.width} numbers, of unit length, "
-        "whose inner products are cosines.\n\n"
-        f'```python\nimport crossmodal_peft\n\nmodel = crossmodal_peft.load("FOLDER")\n{calls}\n'
-        f"model.similarity({first}, {second})\n```"
+        f"whose inner products are cosines.\n\n```python\n{usage}\n```"
     )
 
 

@@ -1,87 +1,104 @@
-"""Writes a trained cell as a folder that embeds without the project it was trained in."""
+"""A trained cell opened for export, and what the formats share in writing it."""
 
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from crossmodal_peft.config.cell_file import WEIGHTS
-from crossmodal_peft.config.paths import RECEIPT
+from crossmodal_peft.config import plugins
+from crossmodal_peft.config.cell import Cell
+from crossmodal_peft.config.cell_file import WEIGHTS, CellFile, read_cell
+from crossmodal_peft.config.paths import RECEIPT, Layout
 from crossmodal_peft.config.schema import Modality
 from crossmodal_peft.data import hub
-from crossmodal_peft.files import sha256, write_json
-from crossmodal_peft.inference.description import DESCRIPTION, METHOD, PROJECTION, Description, describe
+from crossmodal_peft.files import write_json
+from crossmodal_peft.inference.description import Description, describe
 from crossmodal_peft.inference.opening import base_of
 from crossmodal_peft.models.checkpoint import LOSS, open_checkpoint
 from crossmodal_peft.models.dual_encoder import DualEncoder
 from crossmodal_peft.models.encoder import Encoder, load_encoder
 
-
-def write_folder(checkpoint: Path, encoders: dict[Modality, Path], out: Path) -> Description:
-    """Write a cell's weights, encoders, tokeniser and processors into `out`; returns what to describe it by.
-
-    `out`/<modality> is a Hugging Face folder of the encoder: of the adapted one if the method only changes
-    its weights, else of the plain one, with what the method adds in method.safetensors. Raises ValueError as
-    `open_checkpoint`.
-    """
-    file, model = open_checkpoint(checkpoint, encoders)
-    for modality, encoder in zip(file.cell.encoders, model.encoders, strict=True):
-        settings = file.cell.encoders[modality]
-        plain = load_encoder(encoders[modality], settings.family, settings.pooling, "eager")
-        added = of_the_method(encoder, plain)
-        if added.keys() <= plain.state_dict().keys():
-            plain.load_state_dict(added, strict=False)
-            added = {}
-        plain.model.save_pretrained(out / modality)
-        copy_preprocessing(encoders[modality], out / modality, settings)
-        if added:
-            save_file(added, out / modality / METHOD)
-    save_file(projections(model), out / PROJECTION)
-    description = describe(file, {modality: base_of(folder) for modality, folder in encoders.items()})
-    return description.model_copy(update={"scalars": scalars_of(checkpoint)})
+TOKENIZER, PROCESSOR = "tokenizer_config.json", "preprocessor_config.json"
 
 
-def projections(model: DualEncoder) -> dict[str, Tensor]:
-    """The weights (width, output width) of the projection of each modality."""
-    return {m: tower.get_parameter("projection.weight").detach() for m, tower in model.towers.items()}
+@dataclass(frozen=True)
+class Trained:
+    """A trained cell: its file, the folder of its checkpoint, those of its encoders, and its model."""
+
+    file: CellFile
+    checkpoint: Path
+    folders: dict[Modality, Path]
+    model: DualEncoder
+
+    @property
+    def cell(self) -> Cell:
+        """Its settings."""
+        return self.file.cell
+
+    @property
+    def encoders(self) -> dict[Modality, Encoder]:
+        """The adapted encoders."""
+        return dict(zip(self.cell.encoders, self.model.encoders, strict=True))
+
+    @property
+    def projections(self) -> dict[str, Tensor]:
+        """The weights (width, output width) of the projection of each modality."""
+        towers = self.model.towers.items()
+        return {m: tower.get_parameter("projection.weight").detach().contiguous() for m, tower in towers}
+
+    @cached_property
+    def description(self) -> Description:
+        """How it embeds, with what its loss has learned."""
+        described = describe(
+            self.file, {modality: base_of(folder) for modality, folder in self.folders.items()}
+        )
+        weights = load_file(self.checkpoint / WEIGHTS)
+        scalars = {n.removeprefix(LOSS): float(t) for n, t in weights.items() if n.startswith(LOSS)}
+        return described.model_copy(update={"scalars": scalars})
+
+    def plain(self, modality: Modality) -> Encoder:
+        """An encoder as it was before training."""
+        settings = self.cell.encoders[modality]
+        return load_encoder(self.folders[modality], settings.family, settings.pooling, "eager")
+
+    def preparer(self, modality: Modality) -> Callable[[list[Any]], Any]:
+        """What turns raw media into an encoder's inputs."""
+        settings = self.cell.encoders[modality]
+        prepare: Callable[[list[Any]], Any] = plugins.module("encoders", settings.family).preparer(
+            self.folders[modality], settings
+        )
+        return prepare
 
 
-def of_the_method(encoder: Encoder, plain: Encoder) -> dict[str, Tensor]:
-    """What a method trains in an encoder, and weights that it changed when it was attached, as PiSSA does."""
-    before, found = dict(plain.named_parameters()), {}
-    for name, parameter in encoder.named_parameters():
-        own = before.get(name.replace(".base_layer.", "."))
-        if parameter.requires_grad or own is None or not own.equal(parameter):
-            found[name] = parameter.detach().contiguous()
-    return found
-
-
-def scalars_of(checkpoint: Path) -> dict[str, float]:
-    """What the loss has learned, such as the logarithm of the logit scale."""
-    weights = load_file(checkpoint / WEIGHTS)
-    return {n.removeprefix(LOSS): float(t) for n, t in weights.items() if n.startswith(LOSS) and t.ndim == 0}
+def open_trained(name: str, layout: Layout) -> Trained:
+    """A cell opened for export. Raises ValueError as `open_checkpoint`."""
+    folders = layout.folders(read_cell(name, layout)[0].cell.encoder_names)
+    file, model = open_checkpoint(layout.checkpoint(name), folders)
+    return Trained(file, layout.checkpoint(name), folders, model)
 
 
 def copy_preprocessing(source: Path, folder: Path, settings: Any) -> None:
     """Copy an encoder's tokeniser or processor; the tokeniser then truncates where training did."""
+    folder.mkdir(parents=True, exist_ok=True)
     for path in hub.files(source):
         if path.name not in (hub.WEIGHTS, RECEIPT, "config.json"):
             shutil.copyfile(path, folder / path.name)
     if settings.modality == "text" and (folder / TOKENIZER).exists():
         content = json.loads((folder / TOKENIZER).read_text())
         write_json(folder / TOKENIZER, content | {"model_max_length": settings.max_tokens})
+    if pads(settings):  # Else the plain encoder's processor would be taken for what is used.
+        (folder / PROCESSOR).unlink(missing_ok=True)
 
 
-def finish(description: Description, out: Path) -> None:
-    """Write `model.json`, with the hashes of all other files of the folder."""
-    paths = [path for path in sorted(out.rglob("*")) if path.is_file() and path.name != DESCRIPTION]
-    files = {path.relative_to(out).as_posix(): sha256(path) for path in paths}
-    whole = description.model_copy(update={"files": files})
-    (out / DESCRIPTION).write_text(whole.model_dump_json(indent=2) + "\n")
+def pads(settings: Any) -> bool:
+    """Whether pictures are padded to a square, for which transformers has no processor."""
+    return settings.modality == "image" and settings.family == "dinov2" and settings.image_size is not None
 
 
 def in_place(out: Path, write: Callable[[Path], Any]) -> None:
@@ -99,6 +116,3 @@ def in_place(out: Path, write: Callable[[Path], Any]) -> None:
         partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-TOKENIZER = "tokenizer_config.json"

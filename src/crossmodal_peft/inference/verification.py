@@ -1,6 +1,8 @@
 """Compares what a model computes from raw files with the embeddings that training saved."""
 
+from collections.abc import Callable
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,10 @@ ITEMS = 16  # of each modality of each dataset
 # Largest difference of an element. Where activations are rounded to float16, or products to bfloat16, sums in
 # another order, as of batches with other padding, round some values to the neighbour.
 EXACT, ROUNDED, BF16 = 1e-5, 5e-5, 5e-3
-Sample = dict[str, tuple[list[Any], np.ndarray]]
+Expected = dict[str, tuple[list[Any], np.ndarray]]
 
 
-def sample(name: str, layout: Layout, count: int = ITEMS) -> Sample:
+def sample(name: str, layout: Layout, count: int = ITEMS) -> Expected:
     """By modality: items of the test split, read from their files, and their saved embeddings.
 
     Raises ValueError or OSError if the embeddings were changed or a file cannot be read.
@@ -33,7 +35,7 @@ def sample(name: str, layout: Layout, count: int = ITEMS) -> Sample:
     check_embeddings(folder, file)
     saved = load_embeddings(folder / EMBEDDINGS, "test")
     manifest = read_manifests(layout.manifests(file.cell.dataset))
-    found: Sample = {}
+    found: Expected = {}
     for dataset, galleries in saved.items():
         root, readers = raw_files(file.cell, dataset, layout)
         for modality, gallery in galleries.items():
@@ -61,26 +63,35 @@ def raw_files(cell: Cell, dataset: str, layout: Layout) -> tuple[Path, dict[str,
     return root, readers_of(kind, encoders)
 
 
-def require_reproduced(model: Model, sample: Sample) -> dict[str, float]:
-    """The largest difference to the saved embeddings, by modality.
+def require_reproduced(
+    embed: Callable[[str, list[Any]], np.ndarray], expected: Expected, limits: dict[str, float], what: str
+) -> dict[str, float]:
+    """The largest difference to expected embeddings, by modality.
 
-    Raises ValueError naming the modality if it is larger than rounding explains.
+    Raises ValueError naming the modality if it is larger than its limit.
     """
     found = {}
-    for modality, (media, expected) in sample.items():
-        found[modality] = float(np.abs(model.embed_media(modality, media) - expected).max())
-        limit = limit_of(model.description, modality)
-        if not found[modality] <= limit:
+    for modality, (media, embeddings) in expected.items():
+        found[modality] = float(np.abs(embed(modality, media) - embeddings).max())
+        if not found[modality] <= limits[modality]:
             raise ValueError(
-                f"{model.description.cell}: from raw files the {modality} embeddings differ from those of "
-                f"training by up to {found[modality]:.2g}, more than {limit:g}; nothing was written. Have "
-                "the raw files or the installed packages changed since?"
+                f"{what}: from raw files the {modality} embeddings differ by up to {found[modality]:.2g}, "
+                f"more than {limits[modality]:g}; nothing was written"
             )
     return found
 
 
-def limit_of(description: Description, modality: Any) -> float:
-    """The largest difference that rounding explains."""
-    if description.precision == "bf16":
-        return BF16
-    return ROUNDED if description.towers[modality].rounding else EXACT
+def limits_of(description: Description) -> dict[str, float]:
+    """The largest difference to the embeddings of training that rounding explains, by modality."""
+    return {
+        modality: BF16 if description.precision == "bf16" else ROUNDED if tower.rounding else EXACT
+        for modality, tower in description.towers.items()
+    }
+
+
+def without_rounding(model: Model, sample: Expected) -> Expected:
+    """The media of a sample, and their embeddings computed in float32 throughout, as other tools do."""
+    towers = {m: t.model_copy(update={"rounding": None}) for m, t in model.description.towers.items()}
+    description = model.description.model_copy(update={"precision": "fp32", "towers": towers})
+    exact = replace(model, description=description)
+    return {modality: (media, exact.embed_media(modality, media)) for modality, (media, _) in sample.items()}

@@ -2,33 +2,40 @@
 
 from pathlib import Path
 
-from crossmodal_peft.config.cell_file import read_cell
 from crossmodal_peft.config.paths import Layout
 
 
-def export_cell(name: str, layout: Layout, out: Path) -> dict[str, float]:
-    """Write a trained cell as a self-contained folder; returns the largest differences by modality.
+def export_cell(name: str, layout: Layout, out: Path, form: str = "crossmodal") -> dict[str, float]:
+    """Write a trained cell in a format; returns the largest differences from its embeddings, by modality.
 
-    Raises ValueError if what was written does not give the embeddings of the cell; then nothing is kept.
+    Raises ValueError if the format does not fit the cell, or if what was written does not give its
+    embeddings; then nothing is kept.
     """
-    from crossmodal_peft.inference import export, verification
+    from crossmodal_peft.inference import export, formats, verification
     from crossmodal_peft.inference.card import card_of
     from crossmodal_peft.inference.description import CARD
-    from crossmodal_peft.inference.opening import open_exported
+    from crossmodal_peft.inference.formats.crossmodal import describe_files
+    from crossmodal_peft.inference.opening import open_cell
 
-    file, _ = read_cell(name, layout)
-    sample = verification.sample(name, layout)
+    trained = export.open_trained(name, layout)
+    description, module = trained.description, formats.format_named(form, trained)
+    saved = verification.sample(name, layout)
     found: dict[str, float] = {}
 
     def write(partial: Path) -> None:
-        description = export.write_folder(
-            layout.checkpoint(name), layout.folders(file.cell.encoder_names), partial
-        )
-        export.finish(description, partial)
-        found.update(verification.require_reproduced(open_exported(partial), sample))
-        description = description.model_copy(update={"reproduced": found})
-        export.finish(description, partial)
-        (partial / CARD).write_text(card_of(name, description, layout))
+        # Before `write`, which may change the model in place.
+        exact = None if form == formats.OWN else verification.without_rounding(open_cell(name, layout), saved)
+        module.write(trained, partial)
+        embed, limits = module.open_written(partial), verification.limits_of(description)
+        if exact is not None:
+            own = dict.fromkeys(limits, module.LIMIT)
+            verification.require_reproduced(embed, exact, own, f"{trained.cell.name} as {form}")
+            limits = dict.fromkeys(limits, verification.BF16)
+        found.update(verification.require_reproduced(embed, saved, limits, trained.cell.name))
+        verified = description.model_copy(update={"reproduced": found})
+        if form == formats.OWN:
+            describe_files(verified, partial)
+        (partial / CARD).write_text(card_of(trained, verified, module.usage(description), layout))
 
     export.in_place(out, write)
     return found

@@ -1,0 +1,130 @@
+"""Folders for other tools embed raw items as this package does in float32, or are refused with what fits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import METHODS
+from tiny_trained import TRIOS, make_project, make_trained
+from transformers import AutoModel
+
+from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.inference.opening import open_cell
+from crossmodal_peft.stages.export import export_cell
+
+LIBRARY = [name for name in METHODS if METHODS[name]["kind"] == "peft_library"]
+MERGED = [*LIBRARY, "frozen", "full", "bitfit", "layernorm"]
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    return make_project(tmp_path_factory.mktemp("project"))
+
+
+def some(names: list[str], quick: set[str]) -> list[Any]:
+    """Names as parameters, of which those that are not quick are for the slow tests."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+# `export_cell` itself opens what it wrote, as the users of the format do, and compares.
+@pytest.mark.parametrize("name", some(MERGED, {"full", "dora", "adalora", "ln-tuning"}))
+def test_a_method_that_merges_is_written_for_transformers(layout, name, tmp_path):
+    export_cell(make_trained(layout, TRIOS[0], name).name, layout, tmp_path / "out", "transformers")
+
+
+@pytest.mark.parametrize("trio", TRIOS[1:], ids="-".join)
+def test_every_family_is_written_for_transformers(layout, trio, tmp_path):
+    out = tmp_path / "out"
+    export_cell(make_trained(layout, trio, "lora").name, layout, out, "transformers")
+    assert not (out / "image" / "preprocessor_config.json").exists() or "dinov2" not in trio
+    for modality in ("text", "image", "audio"):
+        refuses_or_loads_all(out / modality)
+
+
+def refuses_or_loads_all(folder: Path) -> None:
+    """AutoModel must not build a model that is partly random, except for a pooler that is not used."""
+    try:
+        _, loading = AutoModel.from_pretrained(folder, output_loading_info=True)
+    except ValueError:
+        return
+    assert not loading["unexpected_keys"]
+    assert not [name for name in loading["missing_keys"] if not name.startswith("pooler.")]
+
+
+@pytest.mark.parametrize("name", some(LIBRARY, {"lora", "pissa", "vera"}))
+def test_a_method_of_peft_is_written_for_peft(layout, name, tmp_path):
+    export_cell(make_trained(layout, TRIOS[0], name).name, layout, tmp_path / "out", "peft")
+
+
+@pytest.mark.parametrize("trio", [trio for trio in TRIOS[1:] if "wavlm" not in trio], ids="-".join)
+def test_every_family_is_written_for_peft(layout, trio, tmp_path):
+    export_cell(make_trained(layout, trio, "lora").name, layout, tmp_path / "out", "peft")
+
+
+FRESH = """
+import sys, numpy as np
+from PIL import Image
+sys.path.insert(0, sys.argv[1])
+from portable import Embedder
+embedder = Embedder(sys.argv[1])
+np.save("text.npy", embedder.encode("text", ["w1 w2", "w3"]))
+np.save("image.npy", embedder.encode("image", [Image.open(sys.argv[2])]))
+assert "crossmodal_peft" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize("form", ["transformers", "peft"])
+def test_in_a_process_without_this_package_the_embeddings_are_the_same(layout, form, tmp_path):
+    cell = make_trained(layout, ("bert", "dinov2"), "dora", precision="fp32", activation_cache="fp32")
+    export_cell(cell.name, layout, tmp_path / "out", form)
+    photo = layout.raw.parent / "files" / "3.png"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", FRESH, "out", str(photo)]
+    subprocess.run(command, cwd=tmp_path, check=True, env=environment)
+    model = open_cell(cell.name, layout)
+    np.testing.assert_allclose(np.load(tmp_path / "text.npy"), model.encode_text(["w1 w2", "w3"]), atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "image.npy"), model.encode_image([photo]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("trio", "name", "form", "fitting"),
+    [
+        (("bert", "vit"), "prefix", "peft", "crossmodal"),
+        (("bert", "vit"), "houlsby", "transformers", "crossmodal"),
+        (("bert", "vit"), "prompt-deep", "sentence-transformers", "crossmodal"),
+        (("bert", "vit"), "full", "peft", "crossmodal, transformers, sentence-transformers"),
+        (("bert", "wavlm"), "lora", "peft", "crossmodal, transformers, sentence-transformers"),
+    ],
+)
+def test_a_format_that_does_not_fit_is_refused_with_those_that_do(
+    layout, trio, name, form, fitting, tmp_path
+):
+    cell = make_trained(layout, trio, name)
+    with pytest.raises(ValueError, match=rf"cannot be exported as {form}: .*; these fit: {fitting}$"):
+        export_cell(cell.name, layout, tmp_path / "out", form)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_format_is_refused(layout, tmp_path):
+    with pytest.raises(ValueError, match="--format gguf: is not one of: crossmodal, peft"):
+        export_cell(make_trained(layout, ("bert", "vit"), "lora").name, layout, tmp_path / "out", "gguf")
+
+
+@pytest.mark.parametrize("trio", TRIOS, ids="-".join)
+def test_every_family_is_written_for_sentence_transformers(layout, trio, tmp_path):
+    pytest.importorskip("sentence_transformers", reason="pip install sentence-transformers")
+    cell = make_trained(layout, trio, "lora")
+    export_cell(cell.name, layout, tmp_path / "out", "sentence-transformers")
+
+
+def test_a_folder_of_peft_names_no_path_of_this_machine(layout, tmp_path):
+    export_cell(make_trained(layout, ("bert", "vit"), "lora").name, layout, tmp_path / "out", "peft")
+    texts = [p.read_text() for p in (tmp_path / "out").rglob("*") if p.suffix in (".json", ".md", ".txt")]
+    assert not [text for text in texts if str(layout.raw.parent) in text]
+    config = json.loads((tmp_path / "out" / "text" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] is None
