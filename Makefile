@@ -48,8 +48,8 @@ lint: .venv/installed  ## check style and types
 
 lock: .venv/installed  ## update the pinned packages after a change to pyproject.toml
 	$(BIN)/pip install --quiet uv
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate \
-		--output-file requirements.lock
+	uv pip compile pyproject.toml --extra phrases --group dev --universal --python-version 3.11 --no-header \
+		--no-annotate --output-file requirements.lock
 
 clean:  ## delete the output of smoke and tests
 	rm -rf build

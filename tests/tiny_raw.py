@@ -8,8 +8,10 @@ from typing import Any
 import av
 import numpy as np
 from tiny_data import QUIRKS, layout_in, picture, sound, write_csv
+from tiny_soundfont import write_soundfont
 
-from crossmodal_peft.data.datasets import audiocaps, clotho, stamps
+from crossmodal_peft.data.datasets import audiocaps, clotho, phrases, stamps
+from crossmodal_peft.data.instruments import INSTRUMENTS
 from crossmodal_peft.files import write_json
 
 
@@ -33,6 +35,11 @@ def video(path: Path, seconds: int = 6, rate: int = 16_000) -> None:
             container.mux(stream.encode())
 
 
+def _write_receipt(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    write_json(folder / "source.json", {"source": "here", "licence": "none"})
+
+
 def make_manifest(root: Path) -> dict[str, Any]:
     """A table with files of both kinds; one picture is missing."""
     rows = []
@@ -54,8 +61,16 @@ def make_stamps(root: Path) -> dict[str, Any]:
         picture(folder / "animals" / f"{i}.png", i)
         (folder / "animals" / f"{i}.txt").write_text(f"Animal {i}.\n")
         sound(folder / "animals" / f"{i}_desc_{'es' if i else 'ro'}.ogg", i)
-    layout.dataset("stamps").mkdir(parents=True)
-    write_json(layout.dataset("stamps") / "source.json", {"source": "here", "licence": "none"})
+    _write_receipt(layout.dataset("stamps"))
+    return {}
+
+
+def make_phrases(root: Path) -> dict[str, Any]:
+    """An unpacked SoundFont, of sine waves, with a receipt, so that nothing is downloaded."""
+    layout = layout_in(root)
+    presets = [(instrument.bank, instrument.program) for instrument in INSTRUMENTS.values()]
+    write_soundfont(layout.unpacked("phrases") / phrases.FONTS / phrases.FONT, presets)
+    _write_receipt(layout.dataset("phrases"))
     return {}
 
 
@@ -109,5 +124,6 @@ MAKERS = {
     "howto100m": make_howto100m,
     "karpathy": make_karpathy,
     "manifest": make_manifest,
+    "phrases": make_phrases,
     "stamps": make_stamps,
 }

@@ -1,11 +1,13 @@
 """Claims about downloads: nothing unverified or half-written counts as downloaded."""
 
+import hashlib
 import subprocess
 
 import pytest
 
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Package, Paths
+from crossmodal_peft.data import debian
 from crossmodal_peft.data.packages import fetch_debian_package, fetch_wheel
 from crossmodal_peft.data.receipts import check_receipt
 from crossmodal_peft.files import atomic_write, copy_to_scratch, verify
@@ -82,3 +84,31 @@ def test_an_encoder_that_was_modified_is_refused(tmp_path):
     (tmp_path / "source.json").write_text('{"files": {"model.safetensors": "0"}}')
     with pytest.raises(ValueError, match="model.safetensors: changed since it was downloaded"):
         check_receipt(tmp_path)
+
+
+def test_a_debian_package_is_unpacked_once(tmp_path):
+    (tmp_path / "tree" / "DEBIAN").mkdir(parents=True)
+    control = "Package: name\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: small\n"
+    (tmp_path / "tree" / "DEBIAN" / "control").write_text(control)
+    (tmp_path / "tree" / "sound").write_text("a")
+    raw, out = tmp_path / "raw", tmp_path / "unpacked" / "name"
+    raw.mkdir()
+    subprocess.run(["dpkg-deb", "-b", tmp_path / "tree", raw / "name_1_all.deb"], check=True)
+    debian.unpack(raw, out)
+    assert (out / "sound").read_text() == "a"
+    (out / "sound").write_text("kept")
+    debian.unpack(raw, out)
+    assert (out / "sound").read_text() == "kept"
+    assert [path.name for path in raw.iterdir()] == ["name_1_all.deb"]
+
+
+def test_the_receipt_of_a_debian_package_says_what_it_is(tmp_path):
+    (tmp_path / "name_1_all.deb").write_bytes(b"placed")
+    digest = hashlib.sha256(b"placed").hexdigest()
+    receipt = debian.download("name", "1", digest, "MIT", tmp_path)
+    assert receipt == {
+        "source": "Debian package name 1",
+        "licence": "MIT",
+        "sha256": digest,
+        "file": "name_1_all.deb",
+    }

@@ -3,23 +3,18 @@
 Source: the Debian package tuxpaint-stamps-default 2022.06.04-1 (GPL-2, tuxpaint.org).
 """
 
-import os
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 from PIL import Image
 from pydantic import Field
 
 from crossmodal_peft.config.schema import DatasetSettings
+from crossmodal_peft.data import debian
 from crossmodal_peft.data.images import on_white
 from crossmodal_peft.data.items import Item, Refused
-from crossmodal_peft.data.packages import fetch_debian_package
-from crossmodal_peft.files import verify
 
 MODALITIES = ("text", "image", "audio")
 PACKAGE = "tuxpaint-stamps-default"
@@ -38,29 +33,16 @@ class Settings(DatasetSettings):
 
 
 def download(raw: Path) -> dict[str, str]:
-    """Download the Debian package with apt into `raw`; returns the contents of its receipt.
+    """Download the Debian package into `raw`; returns the contents of its receipt.
 
     Raises RuntimeError saying how to continue if apt cannot download it, ValueError if its sha256 differs.
     """
-    package = fetch_debian_package(PACKAGE, VERSION, raw)
-    verify(package, SHA256)
-    return {
-        "source": f"Debian package {PACKAGE} {VERSION}",
-        "licence": "GPL-2",
-        "sha256": SHA256,
-        "file": package.name,
-    }
+    return debian.download(PACKAGE, VERSION, SHA256, "GPL-2", raw)
 
 
 def unpack(raw: Path, out: Path) -> Path:
     """Unpack the downloaded package into `out`, once; returns the folder of the stamps."""
-    if not out.exists():
-        with TemporaryDirectory(dir=raw) as folder:
-            subprocess.run(["dpkg-deb", "-x", next(raw.glob("*.deb")), folder], check=True)
-            out.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):  # Another process was faster; its folder is identical.
-                os.rename(folder, out)
-            Path(folder).mkdir(exist_ok=True)
+    debian.unpack(raw, out)
     return out / STAMPS
 
 
