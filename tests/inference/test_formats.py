@@ -94,11 +94,11 @@ def test_in_a_process_without_this_package_the_embeddings_are_the_same(layout, f
 @pytest.mark.parametrize(
     ("trio", "name", "form", "fitting"),
     [
-        (("bert", "vit"), "prefix", "peft", "crossmodal"),
-        (("bert", "vit"), "houlsby", "transformers", "crossmodal"),
-        (("bert", "vit"), "prompt-deep", "sentence-transformers", "crossmodal"),
-        (("bert", "vit"), "full", "peft", "crossmodal, transformers, sentence-transformers"),
-        (("bert", "wavlm"), "lora", "peft", "crossmodal, transformers, sentence-transformers"),
+        (("bert", "vit"), "prefix", "peft", "crossmodal, onnx"),
+        (("bert", "vit"), "houlsby", "transformers", "crossmodal, onnx"),
+        (("bert", "vit"), "prompt-deep", "sentence-transformers", "crossmodal, onnx"),
+        (("bert", "vit"), "full", "peft", "crossmodal, transformers, sentence-transformers, onnx"),
+        (("bert", "wavlm"), "lora", "peft", "crossmodal, transformers, sentence-transformers, onnx"),
     ],
 )
 def test_a_format_that_does_not_fit_is_refused_with_those_that_do(
@@ -113,6 +113,16 @@ def test_a_format_that_does_not_fit_is_refused_with_those_that_do(
 def test_an_unknown_format_is_refused(layout, tmp_path):
     with pytest.raises(ValueError, match="--format gguf: is not one of: crossmodal, peft"):
         export_cell(make_trained(layout, ("bert", "vit"), "lora").name, layout, tmp_path / "out", "gguf")
+
+
+@pytest.mark.parametrize("name", some(list(METHODS), {"prefix", "prompt-deep", "parallel", "boft"}))
+def test_every_method_is_written_for_onnx(layout, name, tmp_path):
+    export_cell(make_trained(layout, TRIOS[0], name).name, layout, tmp_path / "out", "onnx")
+
+
+@pytest.mark.parametrize("trio", TRIOS[1:], ids="-".join)
+def test_every_family_is_written_for_onnx(layout, trio, tmp_path):
+    export_cell(make_trained(layout, trio, "houlsby").name, layout, tmp_path / "out", "onnx")
 
 
 @pytest.mark.parametrize("trio", TRIOS, ids="-".join)

@@ -217,7 +217,7 @@ def export(
     cell: CellName,
     out: Annotated[Path, typer.Argument(help="The folder to write; it must not exist.")],
     form: Annotated[
-        str, typer.Option("--format", help="crossmodal, peft, transformers or sentence-transformers.")
+        str, typer.Option("--format", help="crossmodal, peft, transformers, sentence-transformers, onnx.")
     ] = "crossmodal",
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:

@@ -16,6 +16,7 @@ FORMATS = {
     "peft": "peft",
     "transformers": "transformers",
     "sentence-transformers": "sentence_transformers",
+    "onnx": "onnx",
 }
 
 

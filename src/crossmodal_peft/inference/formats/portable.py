@@ -1,6 +1,7 @@
 """Embeds texts, pictures and sounds with the encoders of this folder, without any other file of a project.
 
-It needs torch and transformers, Pillow for pictures, and peft where the folder holds adapters.
+It needs torch and transformers, Pillow for pictures, peft where the folder holds adapters, and onnxruntime
+where it holds graphs.
 `embedding.json` beside this file says how each modality is embedded.
 
     from portable import Embedder
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+GRAPH = "model.onnx"
 
 
 class Tower(nn.Module):
@@ -39,8 +42,7 @@ class Tower(nn.Module):
 
     def prepare(self, items: list[Any]) -> dict[str, Tensor]:
         """What the encoder takes."""
-        ways: dict[str, Any] = {"text": texts, "image": pictures, "audio": sounds}
-        return ways[self.settings["modality"]](items, self.tool, self.settings)
+        return prepared(items, self.tool, self.settings)
 
     def forward(self, **inputs: Tensor) -> Tensor:
         """Prepared inputs → vectors of unit length."""
@@ -54,19 +56,48 @@ class Tower(nn.Module):
         return nn.functional.normalize(self.projection(pooled), dim=-1)
 
 
+class OnnxTower:
+    """The same, computed by onnxruntime from a graph that holds encoder, pooling and projection."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]):
+        import onnxruntime
+
+        self.settings, self.tool = settings, load_tool(folder, settings)
+        self.session = onnxruntime.InferenceSession(str(folder / GRAPH))
+
+    def encode(self, items: list[Any], batch_size: int = 32) -> Tensor:
+        """As `Tower.encode`."""
+        found = []
+        for first in range(0, len(items), batch_size):
+            inputs = prepared(items[first : first + batch_size], self.tool, self.settings)
+            feed = {name: tensor.numpy() for name, tensor in inputs.items()}
+            found.append(torch.from_numpy(self.session.run(None, feed)[0]))
+        return torch.cat(found)
+
+
 class Embedder:
     """All modalities of a folder."""
 
     def __init__(self, folder: str | Path, device: str = "cpu"):
         described = json.loads((Path(folder) / "embedding.json").read_text())
-        self.towers = {
-            modality: Tower(Path(folder) / modality, settings).eval().to(device)
-            for modality, settings in described.items()
-        }
+        self.towers: dict[str, Tower | OnnxTower] = {}
+        for modality, settings in described.items():
+            own = Path(folder) / modality
+            graph = (own / GRAPH).exists()
+            self.towers[modality] = (
+                OnnxTower(own, settings) if graph else Tower(own, settings).eval().to(device)
+            )
 
     def encode(self, modality: str, items: list[Any], batch_size: int = 32) -> np.ndarray:
         """Texts, PIL images, or mono waves at `settings["rate"]` Hz → float32 (items, width), unit length."""
         return self.towers[modality].encode(items, batch_size).cpu().numpy()
+
+
+def prepared(items: list[Any], tool: Any, settings: dict[str, Any]) -> dict[str, Tensor]:
+    """What a modality's encoder takes, made of raw items."""
+    ways: dict[str, Any] = {"text": texts, "image": pictures, "audio": sounds}
+    inputs: dict[str, Tensor] = ways[settings["modality"]](items, tool, settings)
+    return inputs
 
 
 def load_encoder(folder: Path, settings: dict[str, Any]) -> Any:

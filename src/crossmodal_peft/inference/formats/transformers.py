@@ -107,11 +107,16 @@ def write_code(described: dict[Any, dict[str, Any]], out: Path) -> None:
 
 def open_written(folder: Path) -> Callable[[str, list[Any]], np.ndarray]:
     """The `Embedder` of the folder's own code."""
+    encode: Callable[[str, list[Any]], np.ndarray] = code_of(folder).Embedder(folder).encode
+    return encode
+
+
+def code_of(folder: Path) -> Any:
+    """The module of a folder's own code."""
     spec: Any = importlib.util.spec_from_file_location("portable", folder / CODE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    encode: Callable[[str, list[Any]], np.ndarray] = module.Embedder(folder).encode
-    return encode
+    return module
 
 
 def usage(description: Description) -> str:
