@@ -32,12 +32,12 @@ def overlay(cells: int) -> dict[str, Any]:
 
 def plan(settings: dict[str, Any], *arguments: str) -> tuple[int, float]:
     """Plan the targets in the arguments, or all cells; returns the number of jobs and the seconds."""
-    with NamedTemporaryFile("w", suffix=".yaml") as file:
+    with NamedTemporaryFile("w", encoding="utf-8", suffix=".yaml") as file:
         yaml.safe_dump(settings, file)
         file.flush()
         began = time.perf_counter()
         command = ["snakemake", "-n", "--configfile", file.name, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     seconds = time.perf_counter() - began
     total = next(line for line in done.stdout.splitlines() if line.startswith("total"))
     return int(total.split()[1]), seconds
@@ -70,7 +70,8 @@ def main() -> None:
         f"{machine['cores']} cores: `snakemake -n` of a matrix of which nothing exists; of one of its "
         "cells, about what a job of a cluster begins with, twice; and of a fifth of them "
         "(`--batch aggregate=1/5 results/quality.csv`).\n\n"
-        f"{table.to_markdown(index=False, floatfmt=('.0f', '.0f', '.1f', '.0f', '.1f', '.1f'))}\n"
+        f"{table.to_markdown(index=False, floatfmt=('.0f', '.0f', '.1f', '.0f', '.1f', '.1f'))}\n",
+        encoding="utf-8",
     )
 
 

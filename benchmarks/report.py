@@ -20,7 +20,7 @@ def write_section(name: str, text: str) -> None:
     Raises ValueError if the README has no such markers.
     """
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-    with open(README, "r+") as file:
+    with open(README, "r+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # Two benchmark processes may write at once.
         whole = file.read()
         if not pattern.search(whole):
@@ -45,4 +45,4 @@ def describe_machine() -> str:
 def cpu_information() -> list[str]:
     """Lines of /proc/cpuinfo (Linux), or none."""
     path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []

@@ -89,7 +89,7 @@ def main() -> None:
         f"CPU seconds, the best of {arguments.rounds} interleaved rounds; {DIMENSION} dimensions, float32. "
         f"Load average of {os.cpu_count()} cores at the start: {load:.1f}."
     )
-    arguments.output.write_text(f"{text}\n\n{markdown(head, rows)}\n")
+    arguments.output.write_text(f"{text}\n\n{markdown(head, rows)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

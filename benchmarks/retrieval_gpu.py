@@ -100,7 +100,7 @@ def main() -> None:
     )
     head = ["queries and gallery", "products (s)", "ranking (s)", "metrics, on the CPU (s)"]
     table = markdown([*head, "ranking / products", "MB added", "hit@10"], rows)
-    arguments.output.write_text(f"{text}\n\n{table}\n")
+    arguments.output.write_text(f"{text}\n\n{table}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

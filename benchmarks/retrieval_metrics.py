@@ -96,7 +96,7 @@ def measure(tool: str, data: Path, python: str, core: int) -> dict:
     """Measurements from one fresh process, or {"failed": last line of its stderr}."""
     command = ["taskset", "-c", str(core), python, str(HERE / "retrieval_tools.py"), tool, str(data)]
     threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", env=os.environ | threads)
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]}
     return json.loads(done.stdout.splitlines()[-1])
@@ -159,7 +159,11 @@ def at_a_million(section: str) -> str:
 
 def processor() -> str:
     """The processor's model name on Linux, else the machine type."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = (
+        Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if Path("/proc/cpuinfo").exists()
+        else []
+    )
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
@@ -177,7 +181,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sections = {}
     if arguments.output.exists():
-        kept = arguments.output.read_text().strip().split("\n\n## ")[1:]
+        kept = arguments.output.read_text(encoding="utf-8").strip().split("\n\n## ")[1:]
         sections = {text.split("\n")[0]: f"## {text}" for text in kept}
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
@@ -194,7 +198,7 @@ def main() -> None:
     ordered = [sections[case.name] for case in CASES if case.name in sections]
     if LARGEST in sections:
         ordered.append(at_a_million(sections[LARGEST]))
-    arguments.output.write_text("\n\n".join([introduction, *ordered]) + "\n")
+    arguments.output.write_text("\n\n".join([introduction, *ordered]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

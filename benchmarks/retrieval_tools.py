@@ -183,7 +183,7 @@ TOOLS: dict[str, Callable] = {
 
 def resident(field: str) -> float:
     """VmRSS or VmHWM (its peak) of this process in MB, from /proc (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
@@ -196,7 +196,7 @@ def main() -> None:
         query_labels, gallery_labels = stored["query_labels"], stored["gallery_labels"]
     few = np.flatnonzero(np.isin(query_labels, gallery_labels[:200]))[:50]
     tool(queries[few], gallery[:200], query_labels[few], gallery_labels[:200])
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak so far
     before, wall, cpu = resident("VmRSS"), time.perf_counter(), time.process_time()
     values = tool(queries, gallery, query_labels, gallery_labels)
     figures = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}

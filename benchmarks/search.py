@@ -106,7 +106,8 @@ def main() -> None:
         f"{machine['processor']}, {machine['cores']} cores. Medians of {REPEATS} in milliseconds; the best "
         f"{K} of items of width {WIDTH}, exactly (FAISS, flat inner product). Loading is timed once. "
         f"Load average at the start: {load:.1f}.\n\n"
-        f"{table}\n"
+        f"{table}\n",
+        encoding="utf-8",
     )
     print(table)
 

@@ -81,13 +81,18 @@ class Worker:
         self.run, self.answers = run, []
         name = f"{run.tool}-{run.cell}-{run.like_for_like}-{run.lora}".replace(" ", "_")
         path = Path(job["folder"]) / f"{name}.json"
-        path.write_text(json.dumps(job))
+        path.write_text(json.dumps(job), encoding="utf-8")
         self.messages = path.with_suffix(".log")
         command = ["taskset", "-c", str(core), python, str(HERE / "training_worker.py"), run.tool, str(path)]
         environment = os.environ | THREADS | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        with open(self.messages, "w") as log:
+        with open(self.messages, "w", encoding="utf-8") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                encoding="utf-8",
+                env=environment,
             )
 
     def ask(self, command: str) -> dict | None:
@@ -103,7 +108,7 @@ class Worker:
 
     def failure(self) -> str:
         """The last line of the process's log."""
-        return (self.messages.read_text().strip().splitlines() or ["no message"])[-1][:100]
+        return (self.messages.read_text(encoding="utf-8").strip().splitlines() or ["no message"])[-1][:100]
 
 
 def job_of(run: Run, common: dict, settings) -> dict:

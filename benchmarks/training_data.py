@@ -71,7 +71,7 @@ def prepare_job(settings: Settings, folder: Path, steps: int) -> dict:
         "timm": str(folder / "timm.safetensors"),
         "tensors": str(folder / "tensors.pt"),
     }
-    with open(job["csv"], "w", newline="") as file:
+    with open(job["csv"], "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t")
         writer.writerows([("picture", "caption"), *zip(job["pictures"], job["captions"])])
     random = torch.Generator().manual_seed(0)
@@ -110,9 +110,9 @@ def image_folder(encoder: Path, size: int, out: Path) -> Path:
     for name in ("config.json", "model.safetensors"):
         (out / name).unlink(missing_ok=True)
         (out / name).symlink_to((encoder / name).resolve())
-    processor = json.loads((encoder / "preprocessor_config.json").read_text())
+    processor = json.loads((encoder / "preprocessor_config.json").read_text(encoding="utf-8"))
     processor |= {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
-    (out / "preprocessor_config.json").write_text(json.dumps(processor))
+    (out / "preprocessor_config.json").write_text(json.dumps(processor), encoding="utf-8")
     return out.resolve()
 
 

@@ -154,7 +154,7 @@ class AnonymousMemory:
 
     def _watch(self) -> None:
         while True:
-            lines = Path("/proc/self/status").read_text().splitlines()
+            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
             now = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024 / 1e6
             self.peak = max(self.peak, now)
             if self.done.wait(0.02):

@@ -36,7 +36,7 @@ class Turns:
         self.batch_size = batch_size
         self.began: float | None = None  # The epoch under way.
         # Libraries print to standard output: answers take over its descriptor, all else goes to stderr.
-        self.answers = os.fdopen(os.dup(1), "w")
+        self.answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
 
     def begin(self, bare: Callable[[], float]) -> None:
@@ -70,7 +70,7 @@ class Turns:
 
 def main() -> None:
     """Run the tool on its job until told to stop."""
-    tool, job = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+    tool, job = sys.argv[1], json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     turns = Turns(job["batch_size"])
     import torch
 

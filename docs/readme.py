@@ -20,9 +20,8 @@ def refreshed(text: str) -> str:
 
 def _included(match: re.Match[str]) -> str:
     file, title = match.groups()
-    block = re.search(
-        rf"^\*\*{re.escape(title)}\*\*\n\n((?:\|.*\n)+)", (ROOT / file).read_text(), re.MULTILINE
-    )
+    text = (ROOT / file).read_text(encoding="utf-8")
+    block = re.search(rf"^\*\*{re.escape(title)}\*\*\n\n((?:\|.*\n)+)", text, re.MULTILINE)
     if block is None:
         raise ValueError(f"{file}: no table {title!r}; README.md includes it")
     return f"<!-- {file}: {title} -->\n{block[1]}<!-- end -->"
@@ -30,4 +29,4 @@ def _included(match: re.Match[str]) -> str:
 
 if __name__ == "__main__":
     readme = ROOT / "README.md"
-    readme.write_text(refreshed(readme.read_text()))
+    readme.write_text(refreshed(readme.read_text(encoding="utf-8")), encoding="utf-8")

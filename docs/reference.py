@@ -151,7 +151,7 @@ def python_pages(package: Path) -> dict[str, str]:
     for room in rooms:
         name = ".".join(room.relative_to(package.parent).parts)
         modules = sorted(path for path in room.glob("*.py") if path.stem not in ("__init__", "__main__"))
-        about = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+        about = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8"))) or ""
         links = [f"[`{path.stem}`](python/{name}.md#{name}.{path.stem})" for path in modules]
         index += f"| [{name}](python/{name}.md) | {', '.join(links)} |\n"
         inside = "".join(f"\n::: {name}.{path.stem}\n" for path in modules)

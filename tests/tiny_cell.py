@@ -101,7 +101,7 @@ def fork(arguments: list[str], log: Path, before: Callable[[], None] = lambda: N
         return child
     code = 70
     try:
-        with open(log, "a") as file:
+        with open(log, "a", encoding="utf-8") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
         sys.argv = ["crossmodal-peft", *arguments]

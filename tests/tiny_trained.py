@@ -52,7 +52,7 @@ def make_project(root: Path) -> Layout:
     """A project with raw files, a table of them, and tiny encoders of every model type."""
     paths = paths_in(root)
     root.mkdir(parents=True, exist_ok=True)
-    (root / "params.yaml").write_text(yaml.safe_dump({"paths": paths.model_dump()}))
+    (root / "params.yaml").write_text(yaml.safe_dump({"paths": paths.model_dump()}), encoding="utf-8")
     layout = Layout.of(paths)
     rows = []
     for i in range(ITEMS):
@@ -94,7 +94,7 @@ def cell_of(layout: Layout, trio: Sequence[str], name: str, **train: Any) -> Cel
     """A cell of one method on one trio of encoders, on the raw files' table."""
     encoders = {ENCODERS[model_type][2]: model_type for model_type in trio}
     dataset = "-".join(trio)
-    settings = yaml.safe_load(PARAMS.read_text())["train"]
+    settings = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))["train"]
     changes = {"epochs": 1, "batch_size": 4, "projection_dim": 8, "precision": "fp32"}
     table = str(layout.raw.parent / "table.csv")
     return Cell.model_validate(
@@ -178,3 +178,9 @@ def raw_items(layout: Layout, cell: Cell, modality: str, positions: Any) -> list
     """The captions or paths of manifest positions."""
     sources = read_manifests(layout.manifests(cell.dataset))["source"].iloc[positions]
     return [source if modality == "text" else layout.raw.parent / source for source in sources]
+
+
+def naming(text: str, folder: Path) -> list[Path]:
+    """The files under a folder, of those that people read, in which a text stands."""
+    found = [path for path in folder.rglob("*") if path.suffix in (".json", ".md", ".txt")]
+    return [path for path in found if text in path.read_text(encoding="utf-8")]

@@ -59,14 +59,14 @@ def begin(folder: Path, raw: Path) -> None:
 
 def shrink(params: Path) -> None:
     """Settings of a matrix that trains in seconds."""
-    settings = yaml.safe_load(params.read_text())
+    settings = yaml.safe_load(params.read_text(encoding="utf-8"))
     settings["matrix"] = {"datasets": ["stamps-image"], "methods": METHODS, "seeds": [0]}
     settings["methods"] = {name: settings["methods"][name] for name in METHODS}
     settings["sweep"] = {"seed": 100, "learning_rates": {"lora": [1e-3]}}
     settings["datasets"] = {"stamps-image": settings["datasets"]["stamps-image"] | {"limit": 120}}
     settings["encoders"]["dinov2-small"]["image_size"] = 28
     settings["train"]["epochs"] = 1
-    params.write_text(yaml.safe_dump(settings, sort_keys=False))
+    params.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
 def set_rank(folder: Path, rank: int) -> None:

@@ -27,7 +27,7 @@ def kept_files(objects: Path) -> Iterator[tuple[Path, str]]:
 
     Raises ValueError naming the folder if its listing is missing or damaged.
     """
-    for out in yaml.safe_load(Path("dvc.lock").read_text())["stages"]["benchmark"]["outs"]:
+    for out in yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]["benchmark"]["outs"]:
         if out["path"].startswith("results/"):
             continue
         listing = objects / out["md5"][:2] / out["md5"][2:]
@@ -35,7 +35,7 @@ def kept_files(objects: Path) -> Iterator[tuple[Path, str]]:
             raise ValueError(
                 f"{out['path']}: its listing in the cache is missing or damaged: {mend(listing)}"
             )
-        for entry in json.loads(listing.read_text()):
+        for entry in json.loads(listing.read_text(encoding="utf-8")):
             yield Path(out["path"], entry["relpath"]), entry["md5"]
 
 
@@ -56,7 +56,9 @@ def damages(objects: Path) -> Iterator[str]:
 
 def main() -> None:
     """Print what is damaged; the exit code is 1 if anything is."""
-    cache = subprocess.run(["dvc", "cache", "dir"], check=True, capture_output=True, text=True).stdout.strip()
+    cache = subprocess.run(
+        ["dvc", "cache", "dir"], check=True, capture_output=True, encoding="utf-8"
+    ).stdout.strip()
     try:
         found = list(damages(Path(cache) / "files" / "md5"))
     except (ValueError, OSError) as error:

@@ -1,13 +1,16 @@
-"""Atomic writes, checksums, and checks for free disk space."""
+"""Atomic writes, JSON, checksums, and checks for free disk space."""
 
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from safetensors import SafetensorError
@@ -45,17 +48,46 @@ def require_room(needed: int, folder: Path, what: str) -> None:
 
 
 def copy_to_scratch(path: Path, folder: Path) -> Path:
-    """A copy of a file in a node's scratch folder; all processes share it until `path` changes.
+    """A copy of a file in a node's scratch folder, which all of this user's processes share.
 
-    Raises OSError naming the copy if the disk is full.
+    A copy that is there already is used if it has the same bytes, and replaced otherwise. Raises OSError
+    naming the copy if the disk is full, or the folder if it is not this user's; ValueError if the copy is not
+    as the file, or a variable in the folder's name is not set.
     """
-    status = path.stat()
-    key = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
-    copy = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{path.name}"
-    if not copy.exists():
+    own, expected = _private(folder), sha256(path)
+    copy = own / f"{expected[:16]}-{path.name}"
+    if not copy.exists() or sha256(copy) != expected:
         with atomic_write(copy) as partial:
             shutil.copyfile(path, partial)
+            verify(partial, expected)
     return copy
+
+
+def _private(folder: Path) -> Path:
+    """This user's own folder in one that others may write to."""
+    if "$" in str(folder):
+        raise ValueError(f"paths.scratch: {folder}: the variable is not set on this machine")
+    own = folder / f"crossmodal-peft-{os.getuid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        own.mkdir(mode=0o700)
+    status = own.lstat()  # Of a link itself, which could lead anywhere.
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise PermissionError(
+            f"{own}: not a folder of this user; delete it, or set paths.scratch to another one"
+        )
+    own.chmod(0o700)
+    return own
+
+
+def why_missing(path: Path) -> str:
+    """Why a file of the user's is not there, in words for a refusal."""
+    if "/.dvc/tmp/" in Path.cwd().as_posix():
+        return (
+            f"{path}: not in the copy in which `dvc exp run --temp` runs, which has only files that git or DVC "
+            "knows: git add or dvc add it, or leave out --temp"
+        )
+    return f"{path}: no such file or folder; it is relative to the folder that snakemake runs in"
 
 
 def _out_of_space(error: Exception) -> bool:
@@ -63,10 +95,17 @@ def _out_of_space(error: Exception) -> bool:
     return any(number == code or f"(os error {code})" in text for code in OUT_OF_SPACE)
 
 
-def delete_partial(folder: Path) -> None:
-    """Delete what killed processes left half-written in a folder that no other process writes to."""
-    for path in folder.glob(".*.partial*"):
+def delete_partial(folder: Path, name: str = "*") -> None:
+    """Delete what killed processes left half-written of files that no other process writes: one, or all."""
+    for path in folder.glob(f".{name}.*partial*"):
         path.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Raise OSError if no file can be written into a folder, which is made if it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder):
+        pass
 
 
 def sha256(path: Path) -> str:
@@ -86,4 +125,50 @@ def verify(path: Path, expected: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON atomically."""
     with atomic_write(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, fix: str) -> dict[str, Any]:
+    """The object in a JSON file. Raises ValueError naming the file, what is wrong with it, and the `fix`."""
+    try:
+        return json_object(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # Includes bytes that are not UTF-8.
+        raise ValueError(f"{path}: {error}; {fix}") from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The object in a JSON text. Raises ValueError as `parse_json`, and for any other value."""
+    content = parse_json(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"holds {json.dumps(content)[:20]}, not a JSON object")
+    return content
+
+
+def parse_json(text: str) -> Any:
+    """The value in a JSON text.
+
+    Raises ValueError for what RFC 8259 leaves open and readers take differently, too: numbers that are not
+    finite, equal keys in an object, and nesting too deep to be read.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("not usable JSON: nested too deeply") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"not usable JSON: the key {twice!r} stands twice in one object")
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"not usable JSON: {text} is not a finite number")
+    return number

@@ -17,15 +17,19 @@ PACKAGES = ["torch", "transformers", "peft", "numpy", "pandas", "tokenizers", "s
 
 
 def provenance(inputs: dict[str, str]) -> dict[str, Any]:
-    """Versions, git revision, hardware, time, and the hashes of the inputs by name."""
+    """Versions, git revision, hardware, and the hashes of the inputs by name, as they are now."""
     return {
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": versions(),
         "git": git_state(),
         "hardware": hardware(),
         "inputs": inputs,
     }
+
+
+def now() -> str:
+    """The time in UTC, such as 2026-01-31T12:00:00+00:00."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:
@@ -44,7 +48,10 @@ def loaded_code() -> str:
 
 
 def git_state() -> dict[str, Any]:
-    """Revision of the working folder, and whether tracked files differ from it; None outside a repository."""
+    """Revision of the working folder, and whether tracked files differ from it.
+
+    None outside a repository or without git.
+    """
     revision = _git("rev-parse", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":!results", ":!dvc.lock")
     return {"revision": revision, "dirty": None if changed is None else bool(changed)}
@@ -64,11 +71,18 @@ def hardware() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = (
+        Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if Path("/proc/cpuinfo").exists()
+        else []
+    )
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
 def _git(*arguments: str) -> str | None:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", errors="replace")
+    except OSError:  # There is no git on this machine.
+        return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -69,7 +69,7 @@ class Site:
 
     def begin(self, command: str, **variables: str) -> subprocess.Popen:
         """Start a command whose output goes to run.log."""
-        with open(self.folder.parent / "run.log", "a") as log:
+        with open(self.folder.parent / "run.log", "a", encoding="utf-8") as log:
             return subprocess.Popen(
                 shlex.split(command),
                 cwd=self.folder,
@@ -182,7 +182,7 @@ def shrink(params: Path, overlay: Path) -> None:
     settings["datasets"][name]["split"] = {"seed": 0} | smoke["datasets"][name]["split"]
     settings["train"] |= smoke["train"]
     settings["sweep"] = {"seed": 100, "learning_rates": {"full": [1e-4]}}
-    params.write_text(yaml.safe_dump(settings, sort_keys=False))
+    params.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
 def test_one_variable_makes_dvc_repro_run_on_the_cluster(told):

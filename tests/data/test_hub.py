@@ -15,13 +15,15 @@ import pytest
 import tiny_data
 import torch
 from huggingface_hub import constants
+from pydantic import TypeAdapter
 from tiny import encoder_of, inputs_of
 from transformers import ClapFeatureExtractor, CLIPImageProcessor
 from typer.testing import CliRunner
 
 from crossmodal_peft.cli.main import app
 from crossmodal_peft.config.paths import Layout
-from crossmodal_peft.config.settings import Folder, Paths
+from crossmodal_peft.config.settings import AnyEncoder, Paths
+from crossmodal_peft.contracts.tiny import write_preprocessing
 from crossmodal_peft.data import hub
 from crossmodal_peft.data.receipts import check_receipt
 from crossmodal_peft.models.encoder import load_encoder
@@ -36,6 +38,7 @@ def model(tmp_path_factory):
     """A tiny RoBERTa as transformers saves it, plus files that must not be used."""
     folder = tmp_path_factory.mktemp("hub") / "tiny-roberta"
     encoder_of("roberta").model.save_pretrained(folder)
+    write_preprocessing("roberta", "text", folder)
     (folder / "vocab.txt").write_text("a\nb\n")
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
     (folder / "modeling.py").write_text("raise SystemExit('run')")
@@ -113,11 +116,22 @@ def served(model, monkeypatch):
     server.shutdown()
 
 
-def arguments(root: Path, repository: str = "tiny/roberta") -> list[str]:
+def block(source: dict, **keys) -> str:
+    """An encoder's block as JSON."""
+    return json.dumps({"modality": "text", "family": "bert", "pooling": "mean", "source": source, **keys})
+
+
+def arguments(root: Path, repository: str = "tiny/roberta", **keys) -> list[str]:
     """Arguments of the command that Snakemake calls."""
-    source = json.dumps({"hub": repository, "revision": REVISION})
+    settings = block({"hub": repository, "revision": REVISION}, **keys)
     paths = json.dumps({"raw": f"{root}/raw"})
-    return ["download-encoder", "tiny", "--settings", source, "--paths", paths]
+    return ["download-encoder", "tiny", "--settings", settings, "--paths", paths]
+
+
+def fetch(name: str, folder: Path, layout: Layout, **keys) -> None:
+    """Copy a folder as an encoder, as the command does."""
+    settings = TypeAdapter(AnyEncoder).validate_json(block({"folder": str(folder)}, **keys))
+    fetch_encoder(name, settings, layout)
 
 
 def test_a_hub_model_is_downloaded_without_code_or_pickles(served, model, tmp_path):
@@ -129,7 +143,8 @@ def test_a_hub_model_is_downloaded_without_code_or_pickles(served, model, tmp_pa
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "raw" / "encoders" / "tiny"
     names = {path.name for path in hub.files(model)}
-    assert set(asked) == names == {"config.json", "model.safetensors", "vocab.txt"}
+    tokenizer = {"tokenizer.json", "tokenizer_config.json", "vocab.txt"}
+    assert set(asked) == names == {"config.json", "model.safetensors", *tokenizer}
     assert {path.name for path in folder.iterdir()} == {*names, "source.json"}
     receipt = json.loads((folder / "source.json").read_text())
     assert (receipt["source"], receipt["revision"]) == ("tiny/roberta", REVISION)
@@ -171,7 +186,7 @@ def test_a_model_with_its_own_code_is_refused_and_leaves_nothing_behind(served, 
 
 def test_a_local_folder_becomes_an_encoder(model, tmp_path):
     layout = Layout.of(Paths(raw=str(tmp_path)))
-    fetch_encoder("tiny", Folder(folder=str(model)), layout)
+    fetch("tiny", model, layout)
     folder = layout.encoder("tiny")
     check_receipt(folder)
     assert "pytorch_model.bin" not in {path.name for path in folder.iterdir()}
@@ -183,6 +198,7 @@ def test_a_local_folder_becomes_an_encoder(model, tmp_path):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
+        (shutil.rmtree, "model: no such file or folder; it is relative to the folder that snakemake runs in"),
         (lambda f: (f / "config.json").unlink(), r"no config\.json"),
         (
             lambda f: (f / "model.safetensors").rename(f / "model-00001-of-00002.safetensors"),
@@ -192,6 +208,15 @@ def test_a_local_folder_becomes_an_encoder(model, tmp_path):
             lambda f: (f / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "code.Own"}}'),
             r"tokenizer_config\.json: auto_map refers to the model's own code",
         ),
+        (
+            lambda f: (f / "config.json").write_text('{"text": [{"auto_map": {"AutoModel": "code.Own"}}]}'),
+            r"config\.json: auto_map refers to the model's own code",
+        ),
+        (
+            lambda f: (f / "modules.json").write_text("[" * 100_000),
+            r"modules\.json: not usable JSON: nested too deeply; download or save it again",
+        ),
+        (lambda f: (f / "added_tokens.json").write_text('{"a": 1, "a": 2}'), r"the key 'a' stands twice"),
     ],
 )
 def test_an_unusable_folder_is_refused_with_the_fix(model, tmp_path, change, complaint):
@@ -202,21 +227,61 @@ def test_an_unusable_folder_is_refused_with_the_fix(model, tmp_path, change, com
     assert not (tmp_path / "encoder").exists()
 
 
+def test_a_byte_order_mark_before_json_or_a_vocabulary_is_removed(model, tmp_path):
+    shutil.copytree(model, tmp_path / "model")
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        path = tmp_path / "model" / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    (tmp_path / "model" / "modules.json").write_text('[{"idx": 0}]')  # sentence-transformers' own file.
+    layout = tiny_data.layout_in(tmp_path)
+    fetch("tiny", tmp_path / "model", layout)
+    copied = {path.name: path.read_bytes() for path in hub.files(layout.encoder("tiny"))}
+    assert {path.name: path.read_bytes() for path in hub.files(model)}.items() <= copied.items()
+    check_receipt(layout.encoder("tiny"))
+
+
+def test_a_word_auto_map_in_a_vocabulary_is_no_code(model, tmp_path):
+    shutil.copytree(model, tmp_path / "model")
+    (tmp_path / "model" / "vocab.json").write_text('{"auto_map": 7}')
+    hub.check(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("change", "keys", "complaint"),
+    [
+        (lambda f: (f / "tokenizer.json").unlink() or (f / "vocab.txt").unlink(), {}, "no vocabulary"),
+        (lambda f: None, {"max_tokens": 513}, "max_tokens is 513, but this encoder takes at most"),
+        (lambda f: None, {"family": "vit", "modality": "image"}, "the family vit loads model type vit, not"),
+    ],
+)
+def test_an_encoder_that_could_not_prepare_its_inputs_is_refused_when_it_is_fetched(
+    model, tmp_path, change, keys, complaint
+):
+    shutil.copytree(model, tmp_path / "model")
+    change(tmp_path / "model")
+    layout = tiny_data.layout_in(tmp_path)
+    with pytest.raises(ValueError, match=complaint) as refusal:
+        fetch("tiny", tmp_path / "model", layout, **keys)
+    assert "\n" not in str(refusal.value)
+    assert not (layout.encoder("tiny") / "source.json").exists()
+
+
 def test_folders_of_other_families_are_prepared_trained_and_evaluated(tmp_path, monkeypatch):
     monkeypatch.setitem(tiny_data.ENCODERS, "image", {"family": "clip", "pooling": "cls"})
     monkeypatch.setitem(tiny_data.ENCODERS, "audio", {"family": "clap", "pooling": "mean", "seconds": 0.5})
     layout, mine = tiny_data.layout_in(tmp_path), tmp_path / "mine"
     encoder_of("roberta").model.save_pretrained(mine / "text")
-    tiny_data._preprocessing("text").save_pretrained(mine / "text")
+    write_preprocessing("roberta", "text", mine / "text")
     encoder_of("clip").model.save_pretrained(mine / "image")
     CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=16).save_pretrained(mine / "image")
     encoder_of("clap").model.save_pretrained(mine / "audio")
     bands = {"feature_size": 16, "hop_length": 800, "max_length_s": 1}
     ClapFeatureExtractor(truncation="rand_trunc", **bands).save_pretrained(mine / "audio")
     for modality in ("text", "image", "audio"):
-        fetch_encoder(f"tiny-{modality}", Folder(folder=str(mine / modality)), layout)
+        keys = {"modality": modality, **tiny_data.ENCODERS[modality]}
+        fetch(f"tiny-{modality}", mine / modality, layout, **keys)
     sides = ["train"] * 4 + ["validation"] * 2 + ["test"] * 3
-    table = [{"id": i, "split": side, "caption": f"{i}"} for i, side in enumerate(sides)]
+    table = [{"id": i, "split": side, "caption": f"w{i}"} for i, side in enumerate(sides)]
     for row in table:
         row["image"] = tiny_data.picture(tmp_path / "media" / f"{row['id']}.png", row["id"]).name
         row["audio"] = tiny_data.sound(tmp_path / "media" / f"{row['id']}.wav", row["id"]).name

@@ -13,6 +13,7 @@ from conftest import copy_repository, run
 from tiny import encoder_of
 
 from crossmodal_peft.config import plugins
+from crossmodal_peft.contracts.tiny import write_preprocessing
 from crossmodal_peft.data.items import Item, Refused
 
 manifest = plugins.module("datasets", "manifest")
@@ -193,7 +194,7 @@ def test_an_unreadable_table_gives_a_one_line_error(tmp_path, name, content, mes
 
 def test_a_missing_table_says_where_it_was_looked_for(tmp_path):
     data = settings_of(tmp_path / "none.csv")
-    with pytest.raises(ValueError, match="none.csv: no such file; it is relative to"):
+    with pytest.raises(ValueError, match="none.csv: no such file or folder; it is relative to"):
         manifest.download(tmp_path, **data.origin)
 
 
@@ -202,6 +203,7 @@ def test_the_workflow_plans_every_kind_and_rereads_changed_tables_and_folders(me
     folder = copy_repository(tmp_path, tmp_path / "project")
     table, model = write(media, rows(), "planned.csv"), tmp_path / "roberta"
     encoder_of("roberta").model.save_pretrained(model)
+    write_preprocessing("roberta", "text", model)
     sound, picture = {"audio": "whisper-tiny-en"}, {"image": "dinov2-small"}
     kinds = {
         "birds": {"kind": "manifest", "manifest": str(table), "encoders": sound | picture},

@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photos(tmp_path: Path) -> Path:
     for i in range(5):
         picture(tmp_path / "photos" / f"{i % 2}" / f"{i}.PNG", i)
-    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    (tmp_path / "photos" / "notes.txt").write_text("no picture", encoding="utf-8")
     return tmp_path / "photos"
 
 
@@ -37,7 +37,7 @@ def test_rows_and_ids_stand_in_one_order_and_refused_files_are_listed(folder, ph
     out = tmp_path / "photos.npy"
     line = embed_files(folder, "image", photos, out)
     assert "5 of 6 items" in line and "1 refused" in line
-    ids = (tmp_path / "photos.ids.txt").read_text().splitlines()
+    ids = (tmp_path / "photos.ids.txt").read_text(encoding="utf-8").splitlines()
     assert ids == ["0/0.PNG", "0/2.PNG", "0/4.PNG", "1/1.PNG", "1/3.PNG"]
     expected = load(folder, "cpu").encode_image([photos / name for name in ids])
     np.testing.assert_allclose(np.load(out), expected, atol=1e-6)
@@ -77,13 +77,13 @@ def test_an_interrupted_call_is_continued_and_known_files_are_not_embedded_again
 
 
 def test_lines_of_a_text_are_embedded_by_number(folder, tmp_path):
-    (tmp_path / "lines.txt").write_text("w1 w2\nw3\n")
+    (tmp_path / "lines.txt").write_text("w1 w2\nw3\n", encoding="utf-8")
     out = tmp_path / "lines.npy"
     arguments = ["embed", str(folder), "--texts", str(tmp_path / "lines.txt"), "--out", str(out)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     np.testing.assert_allclose(np.load(out), load(folder, "cpu").encode_text(["w1 w2", "w3"]), atol=1e-6)
-    assert (tmp_path / "lines.ids.txt").read_text() == "1\n2\n"
+    assert (tmp_path / "lines.ids.txt").read_text(encoding="utf-8") == "1\n2\n"
 
 
 def test_a_folder_without_pictures_is_refused(folder, tmp_path):

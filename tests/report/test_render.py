@@ -39,6 +39,27 @@ def test_latex_escapes_names_marks_the_best_and_spans_the_groups():
     assert text.count(r"\begin{") == text.count(r"\end{") == 2
 
 
+def labelled(*labels: str) -> Table:
+    """A table of one column with these row labels."""
+    columns = pd.MultiIndex.from_tuples([("Size", "(MB)")])
+    cells = pd.DataFrame([["1"]] * len(labels), pd.Index(labels, name="Method"), columns)
+    return Table(pd.DataFrame(), [Block("Sizes", cells, cells != "1")], "Sizes.")
+
+
+def test_no_row_of_latex_begins_with_what_the_line_before_would_take_for_an_option():
+    text = latex(labelled("[mask]", "*", "plain"), label="odd")
+    assert "\n{[}mask{]} & 1 \\\\\n{*} & 1 \\\\\nplain & 1 \\\\\n" in text
+
+
+@pytest.mark.parametrize("write", [markdown, lambda table: latex(table, label="odd")])
+def test_control_characters_are_spaces_or_numbers(write):
+    text = write(labelled("two\nlines\r\n\tand\u2028more", "a\x00b\x07c\x1b[31m\x9f"))
+    assert "two lines   and more" in text
+    assert all(code in text for code in ("x00b", "x07c", "x1b", "x9f"))
+    assert not any(ord(character) < 32 and character != "\n" for character in text)
+    assert "\x9f" not in text and "\u2028" not in text
+
+
 def test_a_table_is_written_in_three_formats_and_keeps_dots_in_its_name(tmp_path):
     write_table(small_table(), tmp_path / "new" / "lr-0.1")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [

@@ -33,7 +33,7 @@ def served(folder: Path, paths: str) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "crossmodal_peft.cli", "demo", "--port", str(port), "--paths", paths]
     with (
-        TemporaryFile("w+") as log,
+        TemporaryFile("w+", encoding="utf-8") as log,
         subprocess.Popen(command, cwd=folder, stdout=log, stderr=log) as process,
     ):
         try:

@@ -238,9 +238,15 @@ def test_results_that_could_not_be_written_need_no_retraining(tmp_path, through)
     cell, layout = make_cell("full"), Layout.of(paths_in(tmp_path))
     make_inputs(layout)
     layout.checkpoints.write_text("not a folder")
+    refused = run_cli(command(tmp_path, cell, "{}"))
+    assert refused.returncode == DATA and "Traceback" not in refused.stderr
+    assert str(layout.checkpoints) in refused.stderr and "epoch" not in refused.stdout
+    layout.checkpoints.unlink()
+    in_the_way = layout.checkpoint(cell.name) / "embeddings.safetensors"
+    in_the_way.mkdir(parents=True)
     failed = run_cli(command(tmp_path, cell, "{}"))
     assert failed.returncode == DATA and "Traceback" not in failed.stderr
-    layout.checkpoints.unlink()
+    in_the_way.rmdir()
     again = run_cli(command(tmp_path, cell, "{}"))
     assert again.returncode == 0, again.stderr
     assert "resuming in epoch 7 after 0 steps" in again.stdout

@@ -86,7 +86,7 @@ def killed(returned: Path) -> tuple[Path, list[psutil.Process], str]:
 
 def kill_during_training(folder: Path, names: list[str], delay: float) -> list[psutil.Process]:
     """Run `dvc repro`, kill the named processes `delay` seconds into training, and return what survived."""
-    with open(folder.parent / "killed.log", "a") as log:
+    with open(folder.parent / "killed.log", "a", encoding="utf-8") as log:
         dvc = psutil.Popen(
             ["dvc", "repro"],
             cwd=folder,
@@ -98,7 +98,9 @@ def kill_during_training(folder: Path, names: list[str], delay: float) -> list[p
     while not any(
         is_running(process, "crossmodal-peft", "train") for process in dvc.children(recursive=True)
     ):
-        assert dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE, Path(log.name).read_text()
+        assert dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE, Path(log.name).read_text(
+            encoding="utf-8"
+        )
         time.sleep(0.1)
     time.sleep(delay)
     family = [dvc, *dvc.children(recursive=True)]
@@ -226,7 +228,7 @@ def test_metrics_and_plots_compare_commits(changed):
     # From rank 8 to rank 4.
     assert lora["trainable"]["old"] - PROJECTIONS == 2 * (lora["trainable"]["new"] - PROJECTIONS)
     page = sh("dvc plots diff HEAD~1 HEAD --out page", changed).strip().splitlines()[-1]
-    text = Path(page.removeprefix("file://")).read_text()
+    text = Path(page.removeprefix("file://")).read_text(encoding="utf-8")
     assert all(
         word in text for word in ("stamps-image/lora", "Recall@1", "HEAD~1", "recall_against_parameters")
     )

@@ -30,5 +30,7 @@ def set_environment() -> None:
     """Set the variables that jobs inherit."""
     # By this marker `workflow/end_orphans.py` recognises jobs that outlived a killed run.
     os.environ["CROSSMODAL_PEFT_WORKFLOW"] = os.getcwd()
+    # Names of files in a table are UTF-8, whatever the locale of a cluster's node.
+    os.environ.setdefault("PYTHONUTF8", "1")
     # By default torch's threads spin while they wait, which takes time from cells running alongside.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

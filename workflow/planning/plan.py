@@ -13,6 +13,7 @@ from crossmodal_peft.config.cell import Cell, cell, parts
 from crossmodal_peft.config.paths import RECEIPT, Layout
 from crossmodal_peft.config.settings import Folder, Package, Settings
 from crossmodal_peft.data import hub
+from crossmodal_peft.files import why_missing
 from workflow.planning.code_dependencies import code
 from workflow.planning.compared_settings import compared
 
@@ -113,6 +114,14 @@ class Plan:
     def read_by_seeds(self, dataset: str, method: str) -> list[str]:
         """The files that training a method reads, which are the same for every seed."""
         return self.read_by(self.cell(f"{dataset}/{method}/{self.settings.matrix.seeds[0]}"))
+
+    def own_tables(self, source: str) -> list[str]:
+        """The files of the user's that a dataset's download reads. Raises ValueError if one is not there."""
+        read: list[str] = self.of_source(source).read
+        for path in read:
+            if not os.path.exists(path):
+                raise ValueError(why_missing(Path(path)))
+        return read
 
     def own_files(self, encoder: str) -> list[Path]:
         """The files of the user's folder from which an encoder is copied; none for other sources."""

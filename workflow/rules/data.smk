@@ -3,7 +3,7 @@
 
 rule download_dataset:
     input:
-        read=lambda w: PLAN.of_source(w.name).read,
+        read=lambda w: PLAN.own_tables(w.name),
     output:
         receipt=LAYOUT.dataset("{name}") / RECEIPT,
     log:
@@ -36,7 +36,7 @@ rule download_encoder:
     params:
         compared=lambda w: compared(SETTINGS.encoders[w.name].source),
         code=lambda w: PLAN.code_of_encoder(w.name),
-        settings=uncompared(lambda w: SETTINGS.encoders[w.name].source.model_dump_json()),
+        settings=uncompared(lambda w: SETTINGS.encoders[w.name].model_dump_json()),
         paths=PATHS,
     message:
         "download the encoder {wildcards.name}"

@@ -81,7 +81,7 @@ def end() -> None:
 
 def _call(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     except FileNotFoundError:
         raise ValueError(f"{command[0]} not found: run this where jobs are submitted to Slurm") from None
     if done.returncode:

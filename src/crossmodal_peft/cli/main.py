@@ -1,6 +1,7 @@
 """The command line: commands for users here, commands for the workflow in `stages`."""
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,9 @@ app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, pretty_exceptions_ena
 
 
 def main() -> None:
-    """Entry point of the console command."""
+    """Entry point of the console command, which prints UTF-8 whatever the locale."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     app()
 
 

@@ -1,6 +1,5 @@
 """The stages of the workflow as commands, which Snakemake calls."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,8 @@ from pydantic import TypeAdapter
 
 from crossmodal_peft.cli.arguments import DEFAULT_PATHS, Ks, PathsOption, ks_of, layout_of
 from crossmodal_peft.config.cell import Cell
-from crossmodal_peft.config.settings import AnyEncoder, Logging, Settings, Source
+from crossmodal_peft.config.settings import AnyEncoder, Logging, Settings
+from crossmodal_peft.files import json_object
 from crossmodal_peft.stages.aggregate import aggregate_records
 from crossmodal_peft.stages.cache_activations import compute_activations
 from crossmodal_peft.stages.compare_methods import write_comparisons
@@ -38,20 +38,20 @@ def download_dataset(
     source: str, kind: str, settings: SettingsJson = "{}", paths: PathsOption = DEFAULT_PATHS
 ) -> None:
     """Download or locate a dataset's files."""
-    fetch_dataset(source, kind, json.loads(settings), layout_of(paths))
+    fetch_dataset(source, kind, _object(settings), layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def download_encoder(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Download an encoder's weights and write a Hugging Face folder."""
-    source: Any = TypeAdapter(Source).validate_json(settings)
-    fetch_encoder(name, source, layout_of(paths))
+    encoder: Any = TypeAdapter(AnyEncoder).validate_json(settings)
+    fetch_encoder(name, encoder, layout_of(paths))
 
 
 @app.command(rich_help_panel=PANEL)
 def prepare(name: str, settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Decode a dataset into memory-mapped arrays and a manifest."""
-    content = json.loads(settings)
+    content = _object(settings)
     dataset = _field("datasets", {name: content["data"]})[name]
     encoders = _field("encoders", content["encoders"])
     print(prepare_dataset(name, dataset, encoders, layout_of(paths)), flush=True)
@@ -122,7 +122,7 @@ def overview(paths: PathsOption = DEFAULT_PATHS) -> None:
 @app.command(rich_help_panel=PANEL)
 def count(settings: SettingsJson, paths: PathsOption = DEFAULT_PATHS) -> None:
     """Count every method's parameters at paper scale, without weights."""
-    content = json.loads(settings)
+    content = _object(settings)
     methods, encoders = _field("methods", content["methods"]), _field("encoders", content["encoders"])
     count_parameters(methods, encoders, content["width"], content["scalars"], layout_of(paths))
 
@@ -154,13 +154,21 @@ def page(markdown: Path, out: Path) -> None:
 @app.command(rich_help_panel=PANEL)
 def settings_page(out: Path, settings: SettingsJson) -> None:
     """Render the settings in force, including overlays, as an HTML page of the report."""
-    write_settings_page(json.loads(settings), out)
+    write_settings_page(_object(settings), out)
 
 
 @app.command(rich_help_panel=PANEL)
 def sweep(cell_files: list[Path], out: Annotated[Path, typer.Option(help="Output path, no suffix.")]) -> None:
     """Write the table of a learning-rate sweep as CSV and Markdown."""
     write_sweep(cell_files, out)
+
+
+def _object(settings: str) -> dict[str, Any]:
+    """The option --settings. Raises ValueError if it is no JSON object."""
+    try:
+        return json_object(settings)
+    except ValueError as error:
+        raise ValueError(f"--settings: {error}") from None
 
 
 def _field(name: str, content: Any) -> Any:

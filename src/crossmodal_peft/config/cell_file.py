@@ -1,5 +1,6 @@
 """`cell.json`, which holds the hashes of the weights and embeddings next to it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from pydantic import ValidationError
 from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.schema import Modality, Strict
-from crossmodal_peft.files import sha256
+from crossmodal_peft.files import read_json, sha256
 
 CELL_FILE = "cell.json"
 WEIGHTS = "weights.safetensors"
@@ -34,7 +35,8 @@ def read_cell_file(folder: Path) -> CellFile:
     """
     path = folder / CELL_FILE
     try:
-        return CellFile.model_validate_json(path.read_text())
+        # As JSON, of which strict models take more than of Python's values.
+        return CellFile.model_validate_json(json.dumps(read_json(path, "train the cell again")))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "JSON"

@@ -30,7 +30,7 @@ def paths_of(paths: str, project: Path | None = None) -> Paths:
     files = [own] if own.exists() else []
     if paths != DEFAULT_PATHS:
         files.append(Path(paths) if Path(paths).exists() else project / paths)
-    contents = [yaml.safe_load(file.read_text()) or {} for file in files]
+    contents = [yaml.safe_load(file.read_text(encoding="utf-8")) or {} for file in files]
     return Paths.model_validate({k: v for content in contents for k, v in content.get("paths", {}).items()})
 
 

@@ -24,9 +24,8 @@ def options_by_type() -> dict[str, frozenset[str]]:
 
 def _fields_by_class(paths: list[Path], known: dict[str, frozenset[str]] | None = None) -> dict:
     """Annotated fields of the classes in these files, including those inherited from these or known."""
-    classes = [
-        node for path in paths for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)
-    ]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in paths]
+    classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
     own = {node.name: {s.target.id for s in node.body if isinstance(s, ast.AnnAssign)} for node in classes}  # type: ignore[union-attr]
     bases = {node.name: [base.id for base in node.bases if isinstance(base, ast.Name)] for node in classes}
 
@@ -39,7 +38,8 @@ def _fields_by_class(paths: list[Path], known: dict[str, frozenset[str]] | None 
 
 def _registered(path: Path) -> list[tuple[str, str]]:
     """(name, configuration class) of every `register_peft_method` call in a file."""
-    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     keywords = [
         {keyword.arg: keyword.value for keyword in call.keywords}
         for call in calls

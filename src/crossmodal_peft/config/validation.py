@@ -31,7 +31,7 @@ def load(path: Path) -> Settings:
 
     Raises ValueError with one line for each mistake: file, key, value and what is allowed.
     """
-    return check(yaml.safe_load(path.read_text()) or {}, str(path))
+    return check(yaml.safe_load(path.read_text(encoding="utf-8")) or {}, str(path))
 
 
 def check(config: dict[str, Any], origin: str = "params.yaml") -> Settings:

@@ -1,7 +1,6 @@
 """What every kind of dataset promises, checked on the data of a block of params.yaml."""
 
 import inspect
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from crossmodal_peft.config.schema import DatasetSettings, Modality
 from crossmodal_peft.config.settings import Paths
 from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.data.items import Item, Refused
-from crossmodal_peft.files import write_json
+from crossmodal_peft.files import read_json, write_json
 
 READ = 20  # Items whose pictures and sounds are decoded.
 SPLITS = ("train", "validation", "test")
@@ -51,7 +50,7 @@ class Case:
         if not path.exists():
             self.raw.mkdir(parents=True, exist_ok=True)
             write_json(path, self.module.download(self.raw, **self.settings.origin))
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, "delete it to download again")
 
     @cached_property
     def root(self) -> Path:

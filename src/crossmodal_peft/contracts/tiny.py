@@ -111,14 +111,18 @@ def shrunk(family: ModuleType, model_type: str) -> dict[str, Any]:
 
 
 def write_preprocessing(model_type: str, modality: str, folder: Path) -> None:
-    """Write what a family's `preparer` reads next to a model: a tokenizer, or a feature extractor's settings.
+    """Write what a family's `preparer` reads next to a model: a tokenizer, or the settings of a processor.
 
-    Pictures need neither. Sizes fit ENCODERS; for other model types they are the defaults of transformers.
+    Sizes fit ENCODERS; for other model types they are the defaults of transformers.
     """
+    from transformers import ViTImageProcessor
+
     if modality == "text":
         _tokenizer(model_type).save_pretrained(folder)
     elif modality == "audio":
         _extractor(model_type).save_pretrained(folder)
+    else:
+        ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(folder)
 
 
 def _tokenizer(model_type: str) -> Any:

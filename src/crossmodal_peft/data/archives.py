@@ -1,10 +1,13 @@
 """Archives from untrusted sources: no entry outside the folder, no links, no decompression bombs."""
 
+import fcntl
+import glob
 import os
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -28,7 +31,7 @@ class Member:
 
 
 def unpack(archive: Path, out: Path) -> None:
-    """Unpack a zip, 7z or tar archive into the folder `out`, which appears complete or not at all.
+    """Unpack a zip, 7z or tar archive into the folder `out`, as `fill_once`.
 
     Every entry is checked before anything is written. Raises ValueError naming the archive and the entry if
     an entry is a link, a device, or outside the folder, or if there are too many or they are too large;
@@ -38,16 +41,43 @@ def unpack(archive: Path, out: Path) -> None:
         size = _checked_size(archive)
         out.parent.mkdir(parents=True, exist_ok=True)
         require_room(size, out.parent, archive.name)
-        with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-            unpacked = Path(folder) / "unpacked"
-            unpacked.mkdir()
-            _extract(archive, unpacked, size)
-            shutil.rmtree(out, ignore_errors=True)
-            os.rename(unpacked, out)
+        fill_once(out, lambda folder: _extract(archive, folder, size))
     except (ValueError, OSError):
         raise
     except Exception as error:  # The three libraries share no base class of errors.
         raise ValueError(f"{archive.name}: damaged: {' '.join(str(error).split())}") from error
+
+
+def fill_once(out: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder with what `fill` writes into it, unless it exists: it appears complete or not at all.
+
+    Processes that want the same folder wait for one another. What a killed one left is deleted.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    mark = f".{out.name}.filling-"
+    with _locked(out.parent) as alone:
+        for left in out.parent.glob(f"{glob.escape(mark)}*") if alone else ():
+            shutil.rmtree(left)
+        if not out.exists():
+            with TemporaryDirectory(dir=out.parent, prefix=mark) as folder:
+                made = Path(folder) / "made"
+                made.mkdir()
+                fill(made)
+                made.rename(out)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder while the block runs; false on a file system without locks."""
+    number, alone = os.open(folder, os.O_RDONLY), True
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+    except OSError:  # Some network file systems: ENOLCK, ENOTSUP, EBADF.
+        alone = False
+    try:
+        yield alone
+    finally:
+        os.close(number)  # And with it the lock.
 
 
 def _checked_size(archive: Path) -> int:

@@ -1,12 +1,9 @@
 """Datasets that are one Debian package: downloaded, verified and unpacked."""
 
-import os
-import subprocess
-from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from crossmodal_peft.data.packages import fetch_debian_package
+from crossmodal_peft.data.archives import fill_once
+from crossmodal_peft.data.packages import fetch_debian_package, unpack_debian_package
 from crossmodal_peft.files import verify
 
 
@@ -26,12 +23,16 @@ def download(name: str, version: str, sha256: str, licence: str, raw: Path) -> d
 
 
 def unpack(raw: Path, out: Path) -> None:
-    """Unpack the package downloaded into `raw` into the folder `out`, once."""
+    """Unpack the package downloaded into `raw` into the folder `out`, as `fill_once`.
+
+    Raises ValueError if `raw` does not hold exactly one package, RuntimeError if it cannot be unpacked.
+    """
     if out.exists():
         return
-    with TemporaryDirectory(dir=raw) as folder:
-        subprocess.run(["dpkg-deb", "-x", next(raw.glob("*.deb")), folder], check=True)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(OSError):  # Another process was faster; its folder is identical.
-            os.rename(folder, out)
-        Path(folder).mkdir(exist_ok=True)
+    packages = [path.name for path in raw.glob("*.deb")]
+    if len(packages) != 1:
+        raise ValueError(
+            f"{raw}: holds {', '.join(sorted(packages)) or 'none'}, not exactly one Debian package; "
+            f"delete {raw} to download it again"
+        )
+    fill_once(out, lambda folder: unpack_debian_package(raw / packages[0], folder))

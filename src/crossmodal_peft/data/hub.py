@@ -1,12 +1,12 @@
 """Encoders from the Hugging Face Hub or a local folder in its format: no code, no pickles."""
 
-import json
 import shutil
+from codecs import BOM_UTF8
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from crossmodal_peft.files import verify
+from crossmodal_peft.files import parse_json, verify, why_missing
 
 WEIGHTS = "model.safetensors"
 FILES = ("*.json", "*.txt", WEIGHTS)  # In the top folder: settings, tokeniser, weights.
@@ -52,6 +52,7 @@ def fetch_repository(repository: str, revision: str, folder: Path) -> None:
     except ValueError:
         shutil.rmtree(partial)
         raise
+    _without_marks(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
@@ -62,21 +63,49 @@ def fetch_folder(source: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in files(source):
         shutil.copyfile(path, folder / path.name)
+    _without_marks(folder)
 
 
 def check(folder: Path) -> None:
     """Raise ValueError naming the folder and the fix if it does not hold a usable model."""
+    if not folder.is_dir():
+        raise ValueError(why_missing(folder))
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder}: no config.json; is this a Hugging Face model folder?")
     if not (folder / WEIGHTS).is_file():
         raise ValueError(_without_weights(str(folder), [path.name for path in folder.iterdir()]))
     for path in folder.glob("*.json"):
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and "auto_map" in content:
+        try:
+            content = parse_json(path.read_text(encoding="utf-8-sig"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}; download or save it again") from None
+        if _names_code(content):
             raise ValueError(
                 f"{path}: auto_map refers to the model's own code, which is never run; "
                 "use a model whose class is part of transformers"
             )
+
+
+def _names_code(content: Any) -> bool:
+    """Whether an `auto_map` stands anywhere in a JSON value; a number under it is that of a word."""
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if isinstance(value.get("auto_map"), dict | list | str):
+                return True
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return False
+
+
+def _without_marks(folder: Path) -> None:
+    """Remove byte order marks, with which transformers reads neither JSON nor the first word of a list."""
+    for path in [path for path in files(folder) if path.name != WEIGHTS]:
+        content = path.read_bytes()
+        if content.startswith(BOM_UTF8):
+            path.write_bytes(content.removeprefix(BOM_UTF8))
 
 
 def _without_weights(where: str, names: list[str]) -> str:

@@ -1,6 +1,5 @@
 """Images as arrays."""
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from crossmodal_peft.data.encoder_folder import load_image_processor
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-PROCESSOR = "preprocessor_config.json"
 ImagePreparer = Callable[[list[Image.Image]], tuple[np.ndarray, None]]
 
 
@@ -60,19 +60,12 @@ def normalise(inputs: "Tensor", mean: tuple[float, ...], std: tuple[float, ...])
 def image_preparer(folder: Path, image_size: int | None) -> ImagePreparer:
     """A function from images to normalised channels, float16 (batch, 3, size, size).
 
-    If the model's folder has a preprocessor_config.json, its transformers processor does everything: those of
-    ViT and SigLIP squash an image into the square, CLIP's takes the centre crop. `image_size` overrides the
-    processor's output size and scales the size it resizes to before cropping. Without the file, images are
-    padded to a square with white (`image_size` None: at the size the model was trained with) and channels
-    range from -1 to 1. Raises ValueError if the processor's output is not square.
+    The model's own processor does everything: those of ViT and SigLIP squash an image into the square, CLIP's
+    takes the centre crop. `image_size` overrides the processor's output size and scales the size to which it
+    resizes before cropping. Raises ValueError as `load_image_processor`, and if its output is not square.
     """
-    if not (folder / PROCESSOR).exists():
-        size = image_size or _trained_size(folder)
-        return lambda images: ((to_squares(images, size) / 127.5 - 1).astype(np.float16), None)
-    from transformers import AutoImageProcessor
-
-    processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-    sizes = processor_sizes(processor, image_size, folder / PROCESSOR)
+    processor = load_image_processor(folder)
+    sizes = processor_sizes(processor, image_size, folder)
 
     def prepare(images: list[Image.Image]) -> tuple[np.ndarray, None]:
         colours = [image.convert("RGB") for image in images]
@@ -83,21 +76,15 @@ def image_preparer(folder: Path, image_size: int | None) -> ImagePreparer:
     return prepare
 
 
-def processor_sizes(processor: Any, image_size: int | None, path: Path) -> dict[str, dict[str, int]]:
+def processor_sizes(processor: Any, image_size: int | None, folder: Path) -> dict[str, dict[str, int]]:
     """Keywords that make a processor output another image size than its own."""
     own = {key: value for key, value in dict(processor.size).items() if value}
     crop = dict(processor.crop_size) if getattr(processor, "do_center_crop", False) else own
     if crop.get("height") is None or crop["height"] != crop.get("width"):
-        raise ValueError(f"{path}: its images would not be square: size {own}, without a centre crop")
+        raise ValueError(f"{folder}: the processor's images would not be square (size {own}, no centre crop)")
     if image_size is None:
         return {}
     scaled = {key: round(value * image_size / crop["height"]) for key, value in own.items()}
     return {"size": scaled} | (
         {} if crop is own else {"crop_size": {"height": image_size, "width": image_size}}
     )
-
-
-def _trained_size(folder: Path) -> int:
-    config = json.loads((folder / "config.json").read_text())
-    size: int = config.get("vision_config", config)["image_size"]
-    return size

@@ -36,9 +36,14 @@ def fetch_debian_package(name: str, version: str, folder: Path) -> Path:
     return target
 
 
+def unpack_debian_package(package: Path, folder: Path) -> None:
+    """Unpack the files of a Debian package into a folder. Raises RuntimeError with the reason if it fails."""
+    _run(["dpkg-deb", "-x", str(package.resolve()), "."], f"dpkg-deb cannot unpack {package}", folder)
+
+
 def _run(command: list[str], failure: str, folder: Path) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", cwd=folder)
     except FileNotFoundError as error:
         raise RuntimeError(f"{failure} ({error.filename} is not installed)") from None
     if done.returncode:

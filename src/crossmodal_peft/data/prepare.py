@@ -13,10 +13,13 @@ import pandas as pd
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import DatasetSettings, FoundData, Modality, Split
 from crossmodal_peft.data.audio import read_waveform
+from crossmodal_peft.data.encoder_folder import unknown_share
 from crossmodal_peft.data.items import Item, Refused, split_of
-from crossmodal_peft.files import atomic_write, require_room
+from crossmodal_peft.files import atomic_write, delete_partial, require_room
 
 BATCH = 16  # A decoded 12-megapixel photograph takes 36 MB.
+MAX_UNKNOWN = 0.5  # Share of the tokens in all captions; a vocabulary that fits has next to none.
+MANY_UNKNOWN = 0.01  # A larger share is printed.
 LINE_SECONDS = 30.0  # between progress lines
 Readers = dict[str, Callable[[Any], Any]]
 COLUMNS = ["item", "split", "modality", "row", "source", "reason", "group"]
@@ -37,8 +40,11 @@ def prepare(
     Refused items are also listed in refused.csv. Raises ValueError if they are too many or a split is empty.
     """
     dataset = plugins.module("datasets", settings.kind)
+    delete_partial(out)
     found = _limited(list(dataset.items(root, settings)), settings)
     _require_enough([item for item in found if isinstance(item, Refused)], len(found), settings, out)
+    if "text" in encoder_folders:
+        _require_known(found, encoder_folders["text"], out.name)
     writers = {
         modality: ArrayWriter(
             out / f"{modality}.npy",
@@ -165,6 +171,19 @@ def _limited(found: list[Item | Refused], settings: DatasetSettings) -> Sequence
     items = [item for item in found if isinstance(item, Item)]
     items.sort(key=lambda item: hashlib.sha256(item.name.encode()).digest())
     return items[: settings.limit]
+
+
+def _require_known(found: Sequence[Any], folder: Path, name: str) -> None:
+    """Raise ValueError if the text encoder does not know the words of the captions; print it if some."""
+    share = unknown_share([text for item in found if isinstance(item, Item) for text in item.texts], folder)
+    if share > MAX_UNKNOWN:
+        raise ValueError(
+            f"{name}: {folder} does not know {100 * share:.0f} % of the tokens in the captions, more than "
+            f"{100 * MAX_UNKNOWN:.0f} %: its vocabulary is of another model, or the captions are in a script "
+            "that it cannot read"
+        )
+    if share > MANY_UNKNOWN:
+        print(f"{name}: the text encoder does not know {100 * share:.0f} % of the tokens in the captions")
 
 
 def _require_enough(refused: list[Refused], found: int, settings: DatasetSettings, out: Path) -> None:

@@ -1,12 +1,12 @@
 """The model card of an exported folder, from the cell's record."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from crossmodal_peft.config.cell_file import EMBEDDINGS, CellFile
 from crossmodal_peft.config.paths import RECEIPT, Layout
+from crossmodal_peft.files import read_json
 from crossmodal_peft.inference.description import Description, Tower
 from crossmodal_peft.inference.export import Trained
 from crossmodal_peft.report.evaluation_table import readable
@@ -94,7 +94,7 @@ def training_lines(file: CellFile, layout: Layout) -> Iterator[str]:
 def licence(folder: Path) -> str:
     """Source and licence of a dataset, by the receipt of its download."""
     path = folder / RECEIPT
-    receipt = json.loads(path.read_text()) if path.exists() else {}
+    receipt = read_json(path, "download the dataset again") if path.exists() else {}
     found = [f"{key}: {receipt[key]}" for key in ("source", "licence") if key in receipt]
     return f"; {', '.join(found)}" if found else ""
 

@@ -1,6 +1,5 @@
 """A trained cell opened for export, and what the formats share in writing it."""
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,14 +16,15 @@ from crossmodal_peft.config.cell_file import WEIGHTS, CellFile, read_cell
 from crossmodal_peft.config.paths import RECEIPT, Layout
 from crossmodal_peft.config.schema import Modality
 from crossmodal_peft.data import hub
-from crossmodal_peft.files import write_json
+from crossmodal_peft.data.encoder_folder import NESTED, PROCESSOR
+from crossmodal_peft.files import read_json, write_json
 from crossmodal_peft.inference.description import Description, describe
 from crossmodal_peft.inference.opening import base_of
 from crossmodal_peft.models.checkpoint import LOSS, open_checkpoint
 from crossmodal_peft.models.dual_encoder import DualEncoder
 from crossmodal_peft.models.encoder import Encoder, load_encoder
 
-TOKENIZER, PROCESSOR = "tokenizer_config.json", "preprocessor_config.json"
+TOKENIZER = "tokenizer_config.json"
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,11 @@ def copy_preprocessing(source: Path, folder: Path, settings: Any) -> None:
         if path.name not in (hub.WEIGHTS, RECEIPT, "config.json"):
             shutil.copyfile(path, folder / path.name)
     if settings.modality == "text" and (folder / TOKENIZER).exists():
-        content = json.loads((folder / TOKENIZER).read_text())
+        content = read_json(folder / TOKENIZER, "download the encoder again")
         write_json(folder / TOKENIZER, content | {"model_max_length": settings.max_tokens})
     if pads(settings):  # Else the plain encoder's processor would be taken for what is used.
-        (folder / PROCESSOR).unlink(missing_ok=True)
+        for name in (PROCESSOR, NESTED):
+            (folder / name).unlink(missing_ok=True)
 
 
 def pads(settings: Any) -> bool:

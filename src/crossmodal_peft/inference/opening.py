@@ -1,6 +1,5 @@
 """Opens trained models: exported folders, and the folders of cells within their project."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from crossmodal_peft.config.location import find_cell
 from crossmodal_peft.config.paths import RECEIPT, Layout
 from crossmodal_peft.config.schema import Modality
 from crossmodal_peft.data.hub import WEIGHTS
-from crossmodal_peft.files import sha256
+from crossmodal_peft.files import read_json, sha256
 from crossmodal_peft.inference.description import (
     CARD,
     DESCRIPTION,
@@ -56,7 +55,7 @@ def open_exported(folder: Path) -> Model:
     towers = build(description, folders)
     fill(towers, exported_weights(folder, description), str(folder))
     card = folder / CARD
-    return ready(description, towers, folders, card.read_text() if card.exists() else "")
+    return ready(description, towers, folders, card.read_text(encoding="utf-8") if card.exists() else "")
 
 
 def open_cell(name: str, layout: Layout) -> Model:
@@ -72,7 +71,7 @@ def open_cell(name: str, layout: Layout) -> Model:
 
 def base_of(folder: Path) -> dict[str, str]:
     """Where an encoder's weights are from, by its receipt, and their hash."""
-    receipt = json.loads((folder / RECEIPT).read_text()) if (folder / RECEIPT).exists() else {}
+    receipt = read_json(folder / RECEIPT, "download the encoder again") if (folder / RECEIPT).exists() else {}
     base = {key: str(value) for key, value in receipt.items() if key != "files"}
     if Path(base.get("source", "")).is_absolute():  # Of no use elsewhere.
         base["source"] = f"a local folder, {Path(base['source']).name}"

@@ -1,6 +1,5 @@
 """The size of a method (rank, bottleneck width, …) that a budget of trainable parameters allows."""
 
-import json
 from collections.abc import Callable
 from decimal import Decimal
 from functools import lru_cache
@@ -13,6 +12,7 @@ import torch
 from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.schema import Budget, MethodSettings, Modality
 from crossmodal_peft.config.settings import EncoderSettings
+from crossmodal_peft.data.encoder_folder import read_configuration
 from crossmodal_peft.models.dual_encoder import build_model, count_parameters
 from crossmodal_peft.models.encoder import Encoder, build_encoder
 
@@ -24,7 +24,7 @@ def fit_cell(cell: Cell, folders: dict[Modality, Path]) -> Cell:
 
     `folders` are the encoders'; only their configurations are read. Raises ValueError as `largest_size` does.
     """
-    architectures = {m: json.loads((folder / "config.json").read_text()) for m, folder in folders.items()}
+    architectures = {m: read_configuration(folder) for m, folder in folders.items()}
     encoders: dict[Modality, Any] = {
         modality: encoder.model_copy(update={"architecture": architectures[modality]})
         for modality, encoder in cell.encoders.items()

@@ -1,6 +1,5 @@
 """A pretrained encoder, split into input embedding | layers | final norm and pooling."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.utils import logging
 
 from crossmodal_peft.config import plugins
+from crossmodal_peft.data.encoder_folder import class_in
 from crossmodal_peft.models.attention import Kernel, use_kernel
 from crossmodal_peft.models.pooling import POOLINGS
 
@@ -165,10 +165,9 @@ def load_encoder(folder: Path, family: str, pooling: str, kernel: Kernel) -> Enc
 
 def load_of(module: ModuleType, folder: Path, pooling: str, kernel: Kernel) -> Encoder:
     """As `load_encoder`, of a family's module."""
-    model_type = json.loads((folder / "config.json").read_text())["model_type"]
-    model_class, keywords = module.classes(model_type)
-    config = without_dropout(model_class.config_class.from_pretrained(folder))
-    model, loading = model_class.from_pretrained(folder, config=config, output_loading_info=True, **keywords)
+    kind, keywords = class_in(folder, module.classes)
+    config = without_dropout(kind.config_class.from_pretrained(folder))
+    model, loading = kind.from_pretrained(folder, config=config, output_loading_info=True, **keywords)
     if loading["missing_keys"]:
         raise ValueError(f"{folder}: no weights for {', '.join(sorted(loading['missing_keys']))}")
     return _finish(model, module, pooling, kernel)

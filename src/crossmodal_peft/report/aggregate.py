@@ -4,14 +4,13 @@ Rows are in the order in which methods and datasets first appear among the recor
 follows the order of the settings without reading them.
 """
 
-import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from crossmodal_peft.files import atomic_write
+from crossmodal_peft.files import atomic_write, read_json
 from crossmodal_peft.retrieval.metrics import is_metric, metric_named
 
 Record = Mapping[str, Any]
@@ -19,19 +18,20 @@ Record = Mapping[str, Any]
 CELL = ["dataset", "method", "seed"]
 DIRECTIONS = ("text->audio", "audio->text", "text->image", "image->text", "audio->image", "image->audio")
 SIZES = ("queries", "gallery")
+EVALUATE_AGAIN = "delete it, and the next run evaluates the cell again"
 # How the method was configured: its size, the budget that set it, whether its learning rate was tuned.
 TUNING = ("size", "budget", "tuned")
-PARTS = (
-    "dataset",
-    "method",
-    "seed",
-    "status",
-    "metrics",
-    "parameters",
-    "training",
-    "checkpoint_bytes",
-    "provenance",
-)
+PARTS: dict[str, type] = {
+    "dataset": str,
+    "method": str,
+    "seed": int,
+    "status": str,
+    "metrics": dict,
+    "parameters": dict,
+    "training": dict,
+    "checkpoint_bytes": int,
+    "provenance": dict,
+}
 
 
 def quality(records: Sequence[Record]) -> pd.DataFrame:
@@ -133,9 +133,11 @@ def check(records: Mapping[Path, Record]) -> None:
     cells: dict[Hashable, Path] = {}
     sizes: dict[Hashable, tuple[Path, int]] = {}
     for path, record in records.items():
-        lacking = [part for part in PARTS if part not in record]
+        lacking = [part for part, kind in PARTS.items() if not isinstance(record.get(part), kind)]
         if lacking:
-            raise ValueError(f"{path}: the record lacks {', '.join(lacking)}")
+            raise ValueError(f"{path}: the record lacks {', '.join(lacking)}; {EVALUATE_AGAIN}")
+        if not all(isinstance(metrics, dict) for metrics in record["metrics"].values()):
+            raise ValueError(f"{path}: metrics of a direction are no object; {EVALUATE_AGAIN}")
         if record["status"] != "complete":
             raise ValueError(f"{path}: status is {record['status']!r}; only 'complete' cells are aggregated")
         first = cells.setdefault(_cell(record), path)
@@ -201,10 +203,7 @@ def _in_order(records: Mapping[Path, Record]) -> list[Path]:
 
 
 def _read(path: Path) -> Record:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON: {error}") from error
+    return read_json(path, EVALUATE_AGAIN)
 
 
 def _rank_of_direction(direction: str) -> tuple[int, str]:

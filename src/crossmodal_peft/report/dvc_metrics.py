@@ -41,7 +41,7 @@ def write_overview(table: pd.DataFrame, results: Path) -> None:
         stale.unlink()
     for path, row in rows.items():
         with atomic_write(path) as partial:
-            partial.write_text(row.to_json(double_precision=4, indent=2) + "\n")
+            partial.write_text(row.to_json(double_precision=4, indent=2) + "\n", encoding="utf-8")
     with atomic_write(results / "overview.csv") as path:
         table.assign(cell=table["dataset"] + "/" + table["method"]).to_csv(
             path, index=False, float_format="%.6g"

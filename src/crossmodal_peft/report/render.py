@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 DOTS_PER_INCH = 150
 MARKDOWN_ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|"})
+# What no format can print: as a space, or as its number.
+CONTROLS = {number: f"\\x{number:02x}" for number in (*range(32), *range(127, 160))}
+CONTROLS |= {ord(character): " " for character in "\t\n\v\f\r\x85\u2028\u2029"}
 LATEX_ESCAPES = str.maketrans(
     {
         **{character: f"\\{character}" for character in "&%$#_{}"},
+        # At the start of a row, or after a rule, these would begin an option.
+        **{character: f"{{{character}}}" for character in "[]*"},
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
@@ -162,11 +167,11 @@ def _escaped(cells: list[tuple[str, bool]], escape: Callable[[str], str]) -> lis
 
 
 def _in_markdown(text: str) -> str:
-    return text.translate(MARKDOWN_ESCAPES)
+    return text.translate(CONTROLS).translate(MARKDOWN_ESCAPES)
 
 
 def _in_latex(text: str) -> str:
-    return text.translate(LATEX_ESCAPES)
+    return text.translate(CONTROLS).translate(LATEX_ESCAPES)
 
 
 def _with_ending(stem: Path, ending: str) -> Path:

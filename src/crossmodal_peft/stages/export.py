@@ -35,7 +35,8 @@ def export_cell(name: str, layout: Layout, out: Path, form: str = "crossmodal") 
         verified = description.model_copy(update={"reproduced": found})
         if form == formats.OWN:
             describe_files(verified, partial)
-        (partial / CARD).write_text(card_of(trained, verified, module.usage(description), layout))
+        card = card_of(trained, verified, module.usage(description), layout)
+        (partial / CARD).write_text(card, encoding="utf-8")
 
     export.in_place(out, write)
     return found

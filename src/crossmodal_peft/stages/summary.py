@@ -10,4 +10,4 @@ def write_summary(layout: Layout) -> None:
     from crossmodal_peft.report.summary import INPUTS, summary
 
     with atomic_write(layout.results / "summary.md") as path:
-        path.write_text(summary(**read_aggregated(INPUTS, layout.results)))
+        path.write_text(summary(**read_aggregated(INPUTS, layout.results)), encoding="utf-8")

@@ -13,4 +13,4 @@ def write_sweep(cell_files: list[Path], out: Path) -> None:
     with atomic_write(out.with_suffix(".csv")) as path:
         rates.to_csv(path, index=False, float_format="%.6g")
     with atomic_write(out.with_suffix(".md")) as path:
-        path.write_text(as_markdown(rates))
+        path.write_text(as_markdown(rates), encoding="utf-8")

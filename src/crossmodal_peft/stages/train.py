@@ -11,8 +11,8 @@ from crossmodal_peft.config.cell_file import CELL_FILE, EMBEDDED_SPLITS, EMBEDDI
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Logging
 from crossmodal_peft.data.receipts import check_receipt
-from crossmodal_peft.files import atomic_write, delete_partial, sha256, write_json
-from crossmodal_peft.provenance import loaded_code, provenance, versions
+from crossmodal_peft.files import atomic_write, delete_partial, require_writable, sha256, write_json
+from crossmodal_peft.provenance import loaded_code, now, provenance, versions
 from crossmodal_peft.training.signals import catch_stop_requests
 
 HISTORY = "history.csv"
@@ -37,6 +37,7 @@ def train_cell(cell: Cell, layout: Layout, logging: Logging, bar: bool = False) 
         determinism(cell.train.deterministic, say) as without,
     ):
         for folder in (layout.checkpoint(cell.name), layout.run(cell.name)) if is_main_process() else ():
+            require_writable(folder)
             delete_partial(folder)
         _train_cell(cell, layout, logging, bar, requested, without)
 
@@ -66,6 +67,8 @@ def _train_cell(
     configure(model, cell.train)
     depends: dict[str, Any] = {"settings": cell.model_dump(mode="json"), "inputs": inputs, "how": how}
     depends |= {"code": loaded_code(), "versions": versions()}
+    # Before the training: later, the working folder may be at another revision.
+    origin = provenance(inputs) | how
     state_folder = StateFolder(layout.training_state(cell.name), depends)
     keep = Checkpointer(state_folder, 60 * logging.checkpoint_minutes, requested, say)
     watch = partial(open_views, cell.name, layout, logging, bar)
@@ -73,7 +76,9 @@ def _train_cell(
     if not distributed.is_main_process():
         return
     splits = {s: embed_split(model, manifest, activations, s, precision) for s in EMBEDDED_SPLITS}
-    write_cell(cell, layout, model, trained, splits, provenance(inputs) | how | {"nondeterministic": without})
+    write_cell(
+        cell, layout, model, trained, splits, origin | {"finished": now(), "nondeterministic": without}
+    )
     state_folder.delete()
 
 

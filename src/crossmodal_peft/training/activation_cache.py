@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from crossmodal_peft.data.arrays import Activations, open_activations
-from crossmodal_peft.files import atomic_write
+from crossmodal_peft.files import atomic_write, delete_partial
 from crossmodal_peft.models.encoder import Encoder
 
 BATCH = 64
@@ -36,6 +36,7 @@ def compute_activations(
     if source.lengths is not None:  # Batches of similar lengths have little padding.
         rows = rows[np.argsort(source.lengths[rows], kind="stable")]
     kind, device = np.float32 if cut == "pooled" else TYPES[precision], next(encoder.parameters()).device
+    delete_partial(out.parent, out.name)
     with atomic_write(out) as path:
         array: Any = None
         for batch in np.split(rows, range(BATCH, len(rows), BATCH)):

@@ -16,12 +16,13 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from crossmodal_peft.files import atomic_write, sha256
+from crossmodal_peft.files import atomic_write, read_json, sha256
 from crossmodal_peft.training import distributed
 from crossmodal_peft.training.signals import Interrupted
 from crossmodal_peft.training.state import Run, State, capture_state, restore_run
 
 STATE = "state.json"
+DAMAGED = "the state is damaged"
 
 
 @dataclass
@@ -50,7 +51,7 @@ class StateFolder:
             files = {name: self._write_once(name, tensors) for name, tensors in names.items()}
             content = {"fingerprint": self.fingerprint, "files": files, "facts": state.facts}
             with atomic_write(self.folder / STATE) as path:
-                path.write_text(json.dumps({"sha256": _hash(content), **content}))
+                path.write_text(json.dumps({"sha256": _hash(content), **content}), encoding="utf-8")
             self._files = files
         finally:
             self._delete_unlisted()
@@ -66,7 +67,7 @@ class StateFolder:
         """Delete files that `state.json` does not list: from earlier states or left by a killed process."""
         if not (self.folder / STATE).exists():
             return
-        listed = json.loads((self.folder / STATE).read_text())["files"]
+        listed = read_json(self.folder / STATE, DAMAGED)["files"]
         for path in self.folder.glob("*"):
             if path.name not in {STATE, *listed}:
                 path.unlink(missing_ok=True)
@@ -95,7 +96,7 @@ class StateFolder:
 
     def _read_verified(self) -> dict[str, Any]:
         """The content of `state.json`, after verifying it and every file that it lists."""
-        content = json.loads((self.folder / STATE).read_text())
+        content = read_json(self.folder / STATE, DAMAGED)
         if content.pop("sha256", None) != _hash(content):
             raise ValueError(f"{STATE} is corrupted")
         other = [key for key in self.fingerprint if content["fingerprint"].get(key) != self.fingerprint[key]]
@@ -129,7 +130,7 @@ def cell_lock(folder: Path) -> Iterator[None]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     path = Path(f"{folder}.lock")
-    with open(path, "a+") as file:
+    with open(path, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

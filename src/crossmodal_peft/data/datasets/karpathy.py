@@ -9,7 +9,6 @@ descriptions to visual denotations", TACL 2014; Lin et al., "Microsoft COCO", EC
 The split `restval` (COCO validation photographs in neither val nor test) is added to train, as usual.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,7 @@ from crossmodal_peft.data import images
 from crossmodal_peft.data.archives import unpack as unpack_archive
 from crossmodal_peft.data.http import Published, fetch
 from crossmodal_peft.data.items import Item, Refused
-from crossmodal_peft.files import sha256
+from crossmodal_peft.files import read_json, sha256
 
 MODALITIES = ("text", "image")
 SIDES = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
@@ -97,16 +96,18 @@ def unpack(raw: Path, out: Path, folder: str | None, mirrors: list[str], name: s
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
     """All photographs, in the order of the JSON file; every photograph is its own group."""
     path = root / f"dataset_{settings.name}.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["images"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not one of Karpathy's split files: {error!r}") from None
+    found = read_json(path, "it must be one of Karpathy's split files").get("images")
+    if not isinstance(found, list):
+        raise ValueError(f"{path}: not one of Karpathy's split files: no list of images")
     if len(found) != PHOTOGRAPHS[settings.name]:
         published = PHOTOGRAPHS[settings.name]
         yield Refused(path.name, f"has {len(found)} photographs, but {published} were published")
-    for image in found:
-        folder = image.get("filepath", "flickr30k-images")
-        yield _item(root / folder / image["filename"], image, settings.name)
+    for number, image in enumerate(found, start=1):
+        try:
+            folder = image.get("filepath", "flickr30k-images")
+            yield _item(root / folder / image["filename"], image, settings.name)
+        except (AttributeError, LookupError, TypeError) as error:
+            yield Refused(f"{path.name}, image {number}", f"is not as published: {error!r}")
 
 
 def _item(photograph: Path, image: dict[str, Any], dataset: str) -> Item | Refused:

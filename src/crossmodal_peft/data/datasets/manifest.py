@@ -22,7 +22,7 @@ from pydantic import Field
 from crossmodal_peft.config.schema import FoundData, mark
 from crossmodal_peft.data import images
 from crossmodal_peft.data.items import Item, Refused
-from crossmodal_peft.files import sha256
+from crossmodal_peft.files import sha256, why_missing
 
 MODALITIES = ("text", "image", "audio")
 SPLITS = ("train", "validation", "test")
@@ -59,7 +59,7 @@ def download(raw: Path, manifest: str) -> dict[str, str]:
     Raises ValueError if the table does not exist.
     """
     if not Path(manifest).is_file():
-        raise ValueError(f"{manifest}: no such file; it is relative to the folder that snakemake runs in")
+        raise ValueError(why_missing(Path(manifest)))
     return {"source": manifest, "licence": "the user's own", "sha256": sha256(Path(manifest))}
 
 

@@ -41,7 +41,10 @@ def download(raw: Path) -> dict[str, str]:
 
 
 def unpack(raw: Path, out: Path) -> Path:
-    """Unpack the downloaded package into `out`, once; returns the folder of the stamps."""
+    """Unpack the downloaded package into `out`, once; returns the folder of the stamps.
+
+    Raises ValueError or RuntimeError as `debian.unpack`.
+    """
     debian.unpack(raw, out)
     return out / STAMPS
 

@@ -61,7 +61,7 @@ def describe_files(description: Description, out: Path) -> None:
     paths = [path for path in sorted(out.rglob("*")) if path.is_file() and path.name != DESCRIPTION]
     files = {path.relative_to(out).as_posix(): sha256(path) for path in paths}
     whole = description.model_copy(update={"files": files})
-    (out / DESCRIPTION).write_text(whole.model_dump_json(indent=2) + "\n")
+    (out / DESCRIPTION).write_text(whole.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def open_written(folder: Path) -> Callable[[str, list[Any]], np.ndarray]:

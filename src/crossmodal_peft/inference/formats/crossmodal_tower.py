@@ -18,7 +18,8 @@ class CrossModalTower(InputModule):
     def __init__(self, folder: str):
         super().__init__()
         self.folder = folder
-        self.tower = Tower(Path(folder), json.loads((Path(folder) / "tower.json").read_text()))
+        settings = json.loads((Path(folder) / "tower.json").read_text(encoding="utf-8"))
+        self.tower = Tower(Path(folder), settings)
 
     @property
     def modalities(self) -> list[Any]:

@@ -1,6 +1,5 @@
 """Adapters for peft's `PeftModel.from_pretrained`, with `portable.py`, which embeds with them."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from crossmodal_peft.config.cell_file import WEIGHTS
-from crossmodal_peft.files import write_json
+from crossmodal_peft.files import read_json, write_json
 from crossmodal_peft.inference.description import Description
 from crossmodal_peft.inference.export import Trained
 from crossmodal_peft.inference.formats import transformers
@@ -51,7 +50,7 @@ def name_base(trained: Trained, modality: Any, path: Path) -> None:
     """Let an adapter's configuration name the hub's repository and commit of its base, or none."""
     base = trained.description.towers[modality].base
     on_hub = "revision" in base
-    content = json.loads(path.read_text())
+    content = read_json(path, "export again")
     named = {"base_model_name_or_path": base["source"] if on_hub else None, "revision": base.get("revision")}
     write_json(path, content | named)
 

@@ -79,7 +79,7 @@ class Embedder:
     """All modalities of a folder."""
 
     def __init__(self, folder: str | Path, device: str = "cpu"):
-        described = json.loads((Path(folder) / "embedding.json").read_text())
+        described = json.loads((Path(folder) / "embedding.json").read_text(encoding="utf-8"))
         self.towers: dict[str, Tower | OnnxTower] = {}
         for modality, settings in described.items():
             own = Path(folder) / modality

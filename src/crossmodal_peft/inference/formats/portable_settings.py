@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from crossmodal_peft.data.encoder_folder import load_image_processor
 from crossmodal_peft.data.images import processor_sizes
 from crossmodal_peft.inference.export import pads
 from crossmodal_peft.models.encoder import Encoder
@@ -50,9 +51,7 @@ def _image(encoder: Encoder, settings: Any, folder: Path) -> dict[str, Any]:
     if pads(settings):
         channels = {"mean": encoder.family.IMAGENET_MEAN, "std": encoder.family.IMAGENET_STD, "half": False}
         return {"tool": None, "size": size, **channels}
-    from transformers import AutoImageProcessor
-
-    sizes = processor_sizes(AutoImageProcessor.from_pretrained(folder), size, folder)
+    sizes = processor_sizes(load_image_processor(folder), size, folder)
     # DINOv2 interpolates its positions by itself.
     call = (
         {"interpolate_pos_encoding": True} if settings.family != "dinov2" and size not in (None, own) else {}

@@ -1,7 +1,6 @@
 """Plain Hugging Face folders of the adapted encoders, and `portable.py`, which embeds with them."""
 
 import importlib.util
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from safetensors.torch import save_file
 from torch import nn
 
-from crossmodal_peft.files import write_json
+from crossmodal_peft.files import read_json, write_json
 from crossmodal_peft.inference.description import Description
 from crossmodal_peft.inference.export import Trained, copy_preprocessing
 from crossmodal_peft.inference.formats.portable_settings import FAMILIES, portable_settings
@@ -72,7 +71,7 @@ def without_type(path: Path) -> None:
 
     AutoModel would build a whole Whisper around the encoder, with random weights and no error; so it refuses.
     """
-    content = json.loads(path.read_text())
+    content = read_json(path, "export again")
     del content["model_type"]
     write_json(path, content)
 

@@ -8,6 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from crossmodal_peft.data.encoder_folder import (
+    configuration,
+    load_extractor,
+    require_equal,
+    require_limits,
+)
+
 MODALITY = "audio"
 LAYERS = "layers"
 FINAL = ["layernorm"]
@@ -24,6 +31,7 @@ ROLES = {
 }
 SAMPLE_RATE = 16_000
 WINDOW = 400  # Samples in one frame, the fewest from which a filter bank can be computed.
+HOP = 160  # Samples from one frame to the next.
 
 
 def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
@@ -43,7 +51,12 @@ def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[
     """
     from transformers import ASTFeatureExtractor
 
-    extractor = ASTFeatureExtractor.from_pretrained(folder)
+    config = configuration(folder, classes)
+    extractor = load_extractor(folder, ASTFeatureExtractor, SAMPLE_RATE)
+    for key in ("num_mel_bins", "max_length"):
+        require_equal(key, getattr(extractor, key), getattr(config, key), folder)
+    most = (WINDOW + HOP * config.max_length - 1) / SAMPLE_RATE
+    require_limits("seconds", settings.seconds, WINDOW / SAMPLE_RATE, most, folder)
     samples = round(settings.seconds * SAMPLE_RATE)
 
     def prepare(waves: list[np.ndarray]) -> tuple[np.ndarray, None]:

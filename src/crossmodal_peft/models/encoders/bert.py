@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from crossmodal_peft.data.encoder_folder import configuration, load_tokenizer, require_limits
+
 MODALITY = "text"
 LAYERS = "encoder.layer"
 FINAL: list[str] = []
@@ -38,9 +40,13 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
 
 def preparer(folder: Path, settings: Any) -> Callable[[list[str]], tuple[np.ndarray, np.ndarray]]:
     """A function from texts to token ids (batch, max_tokens), padded, and token counts (batch,)."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config = configuration(folder, classes)
+    tokenizer = load_tokenizer(folder, config)
+    positions = config.max_position_embeddings
+    if config.model_type == "roberta":  # Its positions are counted from the id of the padding.
+        positions -= config.pad_token_id + 1
+    least = tokenizer.num_special_tokens_to_add() + 1
+    require_limits("max_tokens", settings.max_tokens, least, positions, folder)
 
     def prepare(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         tokens = tokenizer(

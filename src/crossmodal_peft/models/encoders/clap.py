@@ -13,6 +13,12 @@ import torch
 from torch import Tensor, nn
 from transformers.models.clap import modeling_clap
 
+from crossmodal_peft.data.encoder_folder import (
+    configuration,
+    load_extractor,
+    require_equal,
+    require_limits,
+)
 from crossmodal_peft.models.attention import KERNELS
 
 MODALITY = "audio"
@@ -115,13 +121,16 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
 def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[np.ndarray, None]]:
     """A function from 48 kHz mono waveforms to log-mel features in decibels (batch, frames, bins).
 
-    Waveforms are truncated to `seconds` and to the model's maximum length, keeping the start (CLAP's training
-    takes a random part); the model's extractor repeats shorter ones as often as they fit, then pads.
+    Waveforms are truncated to `seconds`, keeping the start (CLAP's training takes a random part); the model's
+    extractor repeats shorter ones as often as they fit, then pads.
     """
     from transformers import ClapFeatureExtractor
 
-    extractor = ClapFeatureExtractor.from_pretrained(folder)
-    samples = round(min(settings.seconds, extractor.max_length_s) * SAMPLE_RATE)
+    config = configuration(folder, classes)
+    extractor = load_extractor(folder, ClapFeatureExtractor, SAMPLE_RATE)
+    require_equal("num_mel_bins", extractor.feature_size, config.num_mel_bins, folder)
+    require_limits("seconds", settings.seconds, 1 / SAMPLE_RATE, extractor.max_length_s, folder)
+    samples = round(settings.seconds * SAMPLE_RATE)
 
     def prepare(waves: list[np.ndarray]) -> tuple[np.ndarray, None]:
         cut = [wave[:samples] for wave in waves]

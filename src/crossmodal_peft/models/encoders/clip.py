@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crossmodal_peft.data.encoder_folder import configuration, require_patches
 from crossmodal_peft.data.images import ImagePreparer, image_preparer
 
 MODALITY = "image"
@@ -46,6 +47,7 @@ def classes(model_type: str) -> tuple[Any, dict[str, Any]]:
 
 def preparer(folder: Path, settings: Any) -> ImagePreparer:
     """As `image_preparer`, at the size given in the settings."""
+    require_patches(settings.image_size, configuration(folder, classes), folder)
     return image_preparer(folder, settings.image_size)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crossmodal_peft.data.images import PROCESSOR, ImagePreparer, image_preparer, normalise, to_squares
+from crossmodal_peft.data.encoder_folder import configuration, require_patches
+from crossmodal_peft.data.images import ImagePreparer, image_preparer, normalise, to_squares
 
 MODALITY = "image"
 LAYERS = "encoder.layer"
@@ -35,11 +36,10 @@ def preparer(folder: Path, settings: Any) -> ImagePreparer:
     """A function from images to uint8 (batch, 3, size, size): padded with white, never cropped.
 
     Without an `image_size`, to the normalised channels of the model's own processor, which takes a centre
-    crop. Raises ValueError if the folder has no processor in that case.
+    crop. Raises ValueError if the folder has no processor in that case, or no such model.
     """
+    require_patches(settings.image_size, configuration(folder, classes), folder)
     if settings.image_size is None:
-        if not (folder / PROCESSOR).exists():
-            raise ValueError(f"{folder}: has no {PROCESSOR}; give the encoder an image_size, for example 224")
         return image_preparer(folder, None)
     return lambda pictures: (to_squares(pictures, settings.image_size), None)
 

@@ -1,5 +1,6 @@
 """wav2vec 2.0, HuBERT and WavLM: a transformer over convolutional features, 50 per second."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.wavlm import modeling_wavlm
 
+from crossmodal_peft.data.encoder_folder import configuration, load_extractor, require_limits
 from crossmodal_peft.models.attention import KERNELS
 
 MODALITY = "audio"
@@ -83,11 +85,22 @@ def _last_norm(model: Any) -> nn.Module:
     return model.encoder.layer_norm if model.config.do_stable_layer_norm else nn.Identity()
 
 
+def samples_of_a_token(config: Any) -> int:
+    """The fewest samples from which the convolutions make one token."""
+    samples = 1
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
 def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[np.ndarray, None]]:
     """A function from 16 kHz mono waveforms to the extractor's, truncated or padded (batch, samples)."""
     from transformers import Wav2Vec2FeatureExtractor
 
-    extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
+    config = configuration(folder, classes)
+    extractor = load_extractor(folder, Wav2Vec2FeatureExtractor, SAMPLE_RATE)
+    least = samples_of_a_token(config) / SAMPLE_RATE
+    require_limits("seconds", settings.seconds, least, math.inf, folder)
     shape = {"padding": "max_length", "max_length": round(settings.seconds * SAMPLE_RATE), "truncation": True}
 
     def prepare(waves: list[np.ndarray]) -> tuple[np.ndarray, None]:

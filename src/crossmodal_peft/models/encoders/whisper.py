@@ -9,6 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from crossmodal_peft.data.encoder_folder import (
+    configuration,
+    load_extractor,
+    require_equal,
+    require_limits,
+)
+
 MODALITY = "audio"
 LAYERS = "layers"
 FINAL = ["layer_norm"]
@@ -37,7 +44,12 @@ def preparer(folder: Path, settings: Any) -> Callable[[list[np.ndarray]], tuple[
     """A function from 16 kHz mono waveforms, cut or padded, to log-mel features (batch, bins, frames)."""
     from transformers import WhisperFeatureExtractor
 
-    extractor = WhisperFeatureExtractor.from_pretrained(folder)
+    config = configuration(folder, classes)
+    extractor = load_extractor(folder, WhisperFeatureExtractor, SAMPLE_RATE)
+    require_equal("num_mel_bins", extractor.feature_size, config.num_mel_bins, folder)
+    frames = min(2 * config.max_source_positions, extractor.nb_max_frames)
+    least, most = extractor.n_fft / SAMPLE_RATE, frames * extractor.hop_length / SAMPLE_RATE
+    require_limits("seconds", settings.seconds, least, most, folder)
     samples = round(settings.seconds * SAMPLE_RATE)
 
     def prepare(waves: list[np.ndarray]) -> tuple[np.ndarray, None]:

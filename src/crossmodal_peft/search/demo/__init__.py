@@ -32,8 +32,8 @@ def serve(port: int, paths: Paths) -> None:
 
 def prepare(layout: Layout) -> None:
     """Import what pages and queries need before anyone waits: seconds, mostly for transformers."""
-    import crossmodal_peft.search.demo.hardest
-    import crossmodal_peft.search.demo.results
+    import crossmodal_peft.search.demo.hardest  # noqa: F401
+    import crossmodal_peft.search.demo.results  # noqa: F401
     import crossmodal_peft.search.demo.searching  # noqa: F401
     from crossmodal_peft.inference.opening import open_cell
 

@@ -23,7 +23,7 @@ def page() -> None:
     summary = catalogue.layout().results / "summary.md"
     if summary.exists():
         with st.expander("What the numbers say", icon=":material/notes:"):
-            st.markdown(_below_title(summary.read_text()))
+            st.markdown(_below_title(summary.read_text(encoding="utf-8")))
     k = st.segmented_control("Recall at", [1, 5, 10], default=1, required=True)
     for dataset in quality["dataset"].unique():
         st.subheader(dataset)
@@ -35,7 +35,8 @@ def page() -> None:
     )
     for tab, name in zip(st.tabs(list(TABLES)), TABLES.values()):
         path = catalogue.layout().results / "tables" / f"{name}.md"
-        tab.markdown(path.read_text() if path.exists() else f"`snakemake {path}` creates this table.")
+        there = path.exists()
+        tab.markdown(path.read_text(encoding="utf-8") if there else f"`snakemake {path}` creates this table.")
 
 
 def chart(quality: pd.DataFrame, costs: pd.DataFrame, k: int) -> Any:
