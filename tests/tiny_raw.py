@@ -24,9 +24,10 @@ def video(path: Path, seconds: int = 6, rate: int = 16_000) -> None:
         sounds = container.add_stream("aac", rate=rate, layout="mono")
         for i in range(4 * seconds):
             pixels = np.full((32, 32, 3), 40 * (i // 4), np.uint8)
+            pixels[:8, :8] += 50
             container.mux(pictures.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         wave = np.sin(np.arange(seconds * rate) * 440 * 2 * np.pi / rate)
-        wave = (wave * np.repeat(np.arange(seconds) / seconds, rate)).astype(np.float32)
+        wave = (wave * np.repeat(np.maximum(np.arange(seconds), 0.2) / seconds, rate)).astype(np.float32)
         for start in range(0, len(wave), 1000):
             frame = av.AudioFrame.from_ndarray(wave[None, start : start + 1000], format="fltp", layout="mono")
             frame.rate, frame.pts = rate, start

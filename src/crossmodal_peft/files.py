@@ -84,7 +84,7 @@ def why_missing(path: Path) -> str:
     """Why a file of the user's is not there, in words for a refusal."""
     if "/.dvc/tmp/" in Path.cwd().as_posix():
         return (
-            f"{path}: not in the copy in which `dvc exp run --temp` runs, which has only files that git or DVC "
+            f"{path}: not in the copy in which `dvc exp run --temp` runs, which has only what git or DVC "
             "knows: git add or dvc add it, or leave out --temp"
         )
     return f"{path}: no such file or folder; it is relative to the folder that snakemake runs in"

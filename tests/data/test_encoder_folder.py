@@ -259,3 +259,13 @@ def test_captions_of_unknown_words_are_refused_before_pictures_are_read(
     with pytest.raises(ValueError, match=rf"words does not know {share} % of the tokens in the captions"):
         tiny_data.prepare(data, layout)
     assert not layout.activations("tiny", "image", "input").exists()
+
+
+def test_dinov2_with_an_image_size_refuses_statistics_that_it_would_not_use(tmp_path):
+    path = folder_of("dinov2", tmp_path) / "preprocessor_config.json"
+    preparer("dinov2", tmp_path, image_size=28)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_mean": [0.5] * 3}))
+    with pytest.raises(ValueError, match=r"image_mean is \[0\.5, 0\.5, 0\.5\] in its processor and \[0\.4"):
+        preparer("dinov2", tmp_path, image_size=28)
+    path.unlink()
+    preparer("dinov2", tmp_path, image_size=28)

@@ -87,5 +87,5 @@ def test_lines_of_a_text_are_embedded_by_number(folder, tmp_path):
 
 
 def test_a_folder_without_pictures_is_refused(folder, tmp_path):
-    with pytest.raises(ValueError, match=r"has no files that end with \.bmp"):
+    with pytest.raises(ValueError, match=r"has no files that end with \.avif, \.bmp"):
         embed_files(folder, "image", tmp_path, tmp_path / "out.npy")

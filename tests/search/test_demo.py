@@ -160,7 +160,7 @@ def bomb() -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda: b"garbage" * 100, "The picture is not an image in a known format"),
+        (lambda: b"garbage" * 100, "The picture cannot be decoded: it is not an image in a known format"),
         (bomb, "The picture is too large; at most 50 megapixels are allowed."),
     ],
     ids=["garbage", "200 megapixels"],
@@ -186,7 +186,7 @@ def test_an_uploaded_clip_is_played_and_finds_captions_and_clips_are_found_as_pl
     expect(player).to_have_count(1)
     page.wait_for_function("document.querySelector('audio').duration > 0")  # The browser could decode it.
     upload(page, "clip.ogg", b"garbage" * 100, "audio/ogg")
-    expect(page.get_by_text("is not audio in a known format")).to_be_visible()
+    expect(page.get_by_text("is not audio or video in a known format")).to_be_visible()
 
 
 @needs_browser

@@ -122,7 +122,8 @@ def write_preprocessing(model_type: str, modality: str, folder: Path) -> None:
     elif modality == "audio":
         _extractor(model_type).save_pretrained(folder)
     else:
-        ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(folder)
+        size, mean, std = {"height": 16, "width": 16}, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+        ViTImageProcessor(size=size, image_mean=mean, image_std=std).save_pretrained(folder)
 
 
 def _tokenizer(model_type: str) -> Any:

@@ -1,27 +1,25 @@
 """Raw items → a manifest and one memory-mapped array for each modality."""
 
 import hashlib
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import DatasetSettings, FoundData, Modality, Split
-from crossmodal_peft.data.audio import read_waveform
+from crossmodal_peft.data.array_writer import ArrayWriter
 from crossmodal_peft.data.encoder_folder import unknown_share
+from crossmodal_peft.data.inputs import Reader, readers_of
 from crossmodal_peft.data.items import Item, Refused, split_of
-from crossmodal_peft.files import atomic_write, delete_partial, require_room
+from crossmodal_peft.data.refusals import Unusable
+from crossmodal_peft.files import atomic_write, delete_partial
 
-BATCH = 16  # A decoded 12-megapixel photograph takes 36 MB.
 MAX_UNKNOWN = 0.5  # Share of the tokens in all captions; a vocabulary that fits has next to none.
 MANY_UNKNOWN = 0.01  # A larger share is printed.
 LINE_SECONDS = 30.0  # between progress lines
-Readers = dict[str, Callable[[Any], Any]]
 COLUMNS = ["item", "split", "modality", "row", "source", "reason", "group"]
 
 
@@ -47,13 +45,11 @@ def prepare(
         _require_known(found, encoder_folders["text"], out.name)
     writers = {
         modality: ArrayWriter(
-            out / f"{modality}.npy",
-            plugins.module("encoders", encoders[modality].family).preparer(folder, encoders[modality]),
-            sum(len(item.of(modality)) for item in found if isinstance(item, Item)),
+            out / f"{modality}.npy", sum(len(item.of(modality)) for item in found if isinstance(item, Item))
         )
-        for modality, folder in encoder_folders.items()
+        for modality in encoder_folders
     }
-    readers = readers_of(dataset, encoders)
+    readers = readers_of(dataset, encoder_folders, encoders)
     rows = [
         row for item in shown(found, out.name) for row in _rows(item, writers, readers, root, settings.split)
     ]
@@ -73,85 +69,27 @@ def prepare(
     return manifest
 
 
-class ArrayWriter:
-    """Collects decoded media, prepares them in batches and writes them to one memory-mapped array."""
-
-    def __init__(self, path: Path, preparer: Any, capacity: int):
-        self.path, self.preparer, self.capacity = path, preparer, capacity
-        self.partial = path.with_name(f".{path.name}.partial")
-        self.pending: list[Any] = []
-        self.array: Any = None
-        self.lengths: list[int] = []
-
-    def add(self, medium: Any) -> int:
-        """Add one decoded medium; returns its row."""
-        self.pending.append(medium)
-        row = len(self.lengths) + len(self.pending) - 1
-        if len(self.pending) == BATCH:
-            self._flush()
-        return row
-
-    def close(self) -> list[int]:
-        """Write the last batch and give the array its final name; returns the length of each row."""
-        if self.pending:
-            self._flush()
-        self.array.flush()
-        self.partial.rename(self.path)
-        return self.lengths
-
-    def _flush(self) -> None:
-        values, lengths = self.preparer(self.pending)
-        if self.array is None:
-            self.partial.parent.mkdir(parents=True, exist_ok=True)
-            shape = (self.capacity, *values.shape[1:])
-            require_room(math.prod(shape) * values.dtype.itemsize, self.path.parent, str(self.path))
-            self.array = np.lib.format.open_memmap(self.partial, "w+", values.dtype, shape)
-        self.array[len(self.lengths) : len(self.lengths) + len(values)] = values
-        self.lengths += [-1] * len(values) if lengths is None else [int(length) for length in lengths]
-        self.pending = []
-
-
 def _rows(
-    item: Item | Refused, writers: Any, readers: Readers, root: Path, split: Split
+    item: Item | Refused, writers: Any, readers: dict[str, Reader], root: Path, split: Split
 ) -> Iterator[dict[str, Any]]:
     blank = dict(zip(COLUMNS, [item.name, "", "", -1, "", "", None]))
     if isinstance(item, Refused):
         yield blank | {"reason": item.reason}
         return
     try:
-        media = {m: [_decode(source, readers[m]) for source in item.of(m)] for m in writers}
-    except (ValueError, OSError) as error:
+        inputs = {m: [readers[m](source) for source in item.of(m)] for m in writers}
+    except Unusable as error:
         yield blank | {"reason": str(error)}
         return
-    for modality, decoded in media.items():
-        for source, medium in zip(item.of(modality), decoded, strict=True):
+    for modality, prepared in inputs.items():
+        for source, (values, length) in zip(item.of(modality), prepared, strict=True):
             yield blank | {
                 "split": item.split or split_of(item.group, split),
                 "modality": modality,
-                "row": writers[modality].add(medium),
+                "row": writers[modality].add(values, length),
                 "source": str(source.relative_to(root)) if isinstance(source, Path) else source,
                 "group": item.group,
             }
-
-
-def readers_of(dataset: Any, encoders: dict[str, Any]) -> Readers:
-    """The decoder of each modality; audio clips are cut to the encoder's window."""
-    read_audio = getattr(dataset, "read_audio", read_waveform)
-    readers: Readers = {"text": lambda text: text}
-    if "image" in encoders:
-        readers["image"] = dataset.read_image
-    if "audio" in encoders:
-        rate = plugins.module("encoders", encoders["audio"].family).SAMPLE_RATE
-        samples = round(encoders["audio"].seconds * rate)
-        readers["audio"] = lambda path: read_audio(path, rate)[:samples].copy()
-    return readers
-
-
-def _decode(source: str | Path, read: Callable[[Any], Any]) -> Any:
-    try:
-        return read(source)
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{Path(source).name}: {error}") from error
 
 
 def shown(found: Sequence[Any], name: str) -> Iterator[Any]:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from crossmodal_peft.data.audio import read_waveform, to_waveform
-from crossmodal_peft.data.images import on_white, read_image
+from crossmodal_peft.data.audio import heard, read_waveform, to_waveform
+from crossmodal_peft.data.images import read_image, upright, with_content
 
 SUFFIXES = {
-    "image": (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
-    "audio": (".aif", ".aiff", ".flac", ".mp3", ".ogg", ".opus", ".wav"),
+    "image": (".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+    "audio": (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".ogg", ".opus", ".wav"),
 }
 
 
@@ -34,13 +34,13 @@ def image_of(item: Any) -> Image.Image:
     if isinstance(item, str | PathLike):
         return read_image(Path(item))
     if isinstance(item, Image.Image):
-        return on_white(ImageOps.exif_transpose(item))
+        return with_content(upright(item))
     if isinstance(item, np.ndarray):
         if item.dtype != np.uint8 or item.ndim not in (2, 3) or item.shape[2:] not in ((), (3,), (4,)):
             raise ValueError(
                 f"is an array {item.dtype} {item.shape}; it must be uint8 (height, width, 3), from 0 to 255"
             )
-        return on_white(Image.fromarray(item))
+        return with_content(upright(Image.fromarray(item)))
     raise ValueError(f"is a {type(item).__name__}, not a path, PIL image or array")
 
 
@@ -51,17 +51,16 @@ def wave_of(item: Any, own_rate: int | None, rate: int, seconds: float) -> np.nd
     it cannot be decoded, is none of these, or an array comes without a rate.
     """
     if isinstance(item, str | PathLike):
-        wave = read_waveform(Path(item), rate)
-    elif not isinstance(item, np.ndarray):
+        return read_waveform(Path(item), rate, seconds)
+    if not isinstance(item, np.ndarray):
         raise ValueError(f"is a {type(item).__name__}, not a path or an array")
-    elif own_rate is None:
+    if own_rate is None:
         raise ValueError("is an array; give its sample rate in Hz: rate=16000")
-    elif item.ndim not in (1, 2) or item.dtype.kind != "f":
+    if item.ndim not in (1, 2) or item.dtype.kind != "f":
         raise ValueError(f"is an array {item.dtype} {item.shape}; it must be floats (samples[, channels])")
-    else:
-        samples = item.astype(np.float32)
-        wave = to_waveform(samples[:, None] if item.ndim == 1 else samples, own_rate, rate)
-    return wave[: round(seconds * rate)].copy()
+    samples = item.astype(np.float32)
+    wave = to_waveform(samples[:, None] if item.ndim == 1 else samples, own_rate, rate)
+    return heard(wave, round(seconds * rate))
 
 
 def named(item: Any, modality: str, number: int) -> str:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import Modality
+from crossmodal_peft.data.images import require_seen
 from crossmodal_peft.inference.description import Description
 from crossmodal_peft.inference.media import image_of, named, require_list, text_of, wave_of
 from crossmodal_peft.models.attention import use_kernel
@@ -121,11 +122,12 @@ class Model:
                 f"{self.description.cell} has no {modality}; it has {', '.join(self.modalities)}"
             )
         found = np.full((len(items), self.width), np.nan, np.float32)
-        usable = decoded(items, self._reader(modality, rate), refuse)
+        read = self._reader(modality, rate)
+        usable = decoded(items, lambda item: self.input_of(modality, read(item)), refuse)
         with tqdm(total=len(items), unit=modality, delay=PROGRESS_AFTER, disable=None) as bar:
             while window := list(islice(usable, WINDOW * batch_size)):
-                numbers, media = zip(*window, strict=True)
-                found[list(numbers)] = self.embed_media(modality, list(media), batch_size)
+                numbers, inputs = zip(*window, strict=True)
+                found[list(numbers)] = self._embed_inputs(modality, list(inputs), batch_size)
                 bar.update(numbers[-1] + 1 - bar.n)
         return found
 
@@ -150,10 +152,23 @@ class Model:
     def embed_media(self, modality: str, media: list[Any], batch_size: int = 32) -> np.ndarray:
         """Embed what the readers of datasets return: texts, RGB pictures, or waves at the encoder's rate.
 
-        All are prepared at once, and computed in batches of similar length. → (media, width).
+        → (media, width). Raises Unusable as `require_seen`.
         """
-        array, lengths = self.preparers[modality](media)
-        inputs = torch.from_numpy(array), None if lengths is None else torch.from_numpy(lengths)
+        return self._embed_inputs(modality, [self.input_of(modality, medium) for medium in media], batch_size)
+
+    def input_of(self, modality: str, medium: Any) -> tuple[np.ndarray, int]:
+        """An encoder's input, prepared alone as for training, and its tokens without padding (-1: all)."""
+        values, lengths = self.preparers[modality]([medium])
+        require_seen(values[0], medium)
+        return values[0], -1 if lengths is None else int(lengths[0])
+
+    def _embed_inputs(
+        self, modality: str, prepared: list[tuple[np.ndarray, int]], batch_size: int
+    ) -> np.ndarray:
+        """Inputs with their lengths, in batches of similar length. → (inputs, width)."""
+        values, sizes = zip(*prepared, strict=True)
+        lengths = None if min(sizes) < 0 else torch.tensor(sizes)
+        inputs = torch.from_numpy(np.stack(values)), lengths
         parts = list(bucketing.by_length(inputs).split(batch_size))
         with torch.inference_mode():
             chunks = [self._embed(modality, *bucketing.rows(inputs, part)).cpu() for part in parts]

@@ -14,7 +14,7 @@ from crossmodal_peft.config.cell_file import EMBEDDINGS, check_embeddings, read_
 from crossmodal_peft.config.location import project_of
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.data.arrays import read_manifests
-from crossmodal_peft.data.prepare import readers_of
+from crossmodal_peft.data.inputs import media_reader
 from crossmodal_peft.inference.description import Description
 from crossmodal_peft.inference.model import Model
 from crossmodal_peft.retrieval.embeddings import load_embeddings
@@ -55,12 +55,12 @@ def raw_files(cell: Cell, dataset: str, layout: Layout) -> tuple[Path, dict[str,
 
     Settings may name files relative to the project's folder.
     """
-    data, encoders = cell.data[dataset], {str(m): encoder for m, encoder in cell.encoders.items()}
+    data = cell.data[dataset]
     kind = plugins.module("datasets", data.kind)
     raw, unpacked = layout.dataset(data.source).absolute(), layout.unpacked(data.source).absolute()
     with chdir(project_of(layout.checkpoints)):
         root = kind.unpack(raw, unpacked, **data.origin).absolute()
-    return root, readers_of(kind, encoders)
+    return root, {m: media_reader(kind, m, encoder) for m, encoder in cell.encoders.items()}
 
 
 def require_reproduced(

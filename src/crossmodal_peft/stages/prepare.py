@@ -13,13 +13,15 @@ def prepare_dataset(
 ) -> str:
     """Decode a dataset into arrays and a manifest; returns a line that says what was found."""
     from crossmodal_peft.data.prepare import prepare
+    from crossmodal_peft.data.refusals import by_reason
 
     root = dataset_root(data, layout)
     manifest = prepare(root, layout.folders(data.encoders), data, encoders, layout.manifest(name).parent)
     refused, accepted = (manifest[(manifest.reason != "") == lost] for lost in (True, False))
     sizes = accepted.groupby("split")["item"].nunique()
     gallery = accepted[accepted.split == "test"].groupby("modality").size()
-    where = f" ({layout.manifest(name).with_name('refused.csv')})" if len(refused) else ""
+    reasons = by_reason(refused.drop_duplicates("item")["reason"])
+    where = f": {reasons} ({layout.manifest(name).with_name('refused.csv')})" if reasons else ""
     return (
         f"{name}: {', '.join(f'{n} {split}' for split, n in sizes.items())} items; "
         f"gallery of the test split: {', '.join(f'{n} {modality}' for modality, n in gallery.items())}; "

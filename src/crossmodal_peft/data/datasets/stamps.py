@@ -12,8 +12,7 @@ from PIL import Image
 from pydantic import Field
 
 from crossmodal_peft.config.schema import DatasetSettings
-from crossmodal_peft.data import debian
-from crossmodal_peft.data.images import on_white
+from crossmodal_peft.data import debian, images
 from crossmodal_peft.data.items import Item, Refused
 
 MODALITIES = ("text", "image", "audio")
@@ -81,13 +80,13 @@ def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
 
 
 def read_image(path: Path) -> Image.Image:
-    """A stamp's image as RGB on white.
+    """A stamp's image as RGB on white. Eight are white themselves; the committed results were made with them.
 
     Raises ValueError if an SVG defines entities, which can make a parser read other files or exhaust memory.
     """
     if path.suffix == ".svg":
-        return on_white(Image.open(BytesIO(_render_svg(path))))
-    return on_white(Image.open(path))
+        return images.decoded(BytesIO(_render_svg(path)))
+    return images.decoded(path)
 
 
 def _render_svg(path: Path) -> bytes:

@@ -6,7 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crossmodal_peft.data.encoder_folder import configuration, require_patches
+from crossmodal_peft.data.encoder_folder import (
+    NESTED,
+    PROCESSOR,
+    configuration,
+    processor_of,
+    require_equal,
+    require_patches,
+)
 from crossmodal_peft.data.images import ImagePreparer, image_preparer, normalise, to_squares
 
 MODALITY = "image"
@@ -36,11 +43,16 @@ def preparer(folder: Path, settings: Any) -> ImagePreparer:
     """A function from images to uint8 (batch, 3, size, size): padded with white, never cropped.
 
     Without an `image_size`, to the normalised channels of the model's own processor, which takes a centre
-    crop. Raises ValueError if the folder has no processor in that case, or no such model.
+    crop. Raises ValueError if the folder has no processor in that case, no such model, or a processor with
+    other channel statistics than DINOv2's.
     """
     require_patches(settings.image_size, configuration(folder, classes), folder)
     if settings.image_size is None:
         return image_preparer(folder, None)
+    if any((folder / name).is_file() for name in (NESTED, PROCESSOR)):
+        _, own = processor_of(folder, "image_processor")
+        for key, expected in (("image_mean", IMAGENET_MEAN), ("image_std", IMAGENET_STD)):
+            require_equal(key, own.get(key, list(expected)), list(expected), folder)
     return lambda pictures: (to_squares(pictures, settings.image_size), None)
 
 

@@ -74,17 +74,22 @@ def show(
     if modality == "text":
         st.markdown(plain(caption))
         return
-    path, read_audio = (
-        _media(data.source, data) / source,
-        getattr(plugins.module("datasets", data.kind), "read_audio", None),
-    )
+    path = _media(data.source, data) / source
+    try:
+        _draw(data.kind, modality, path, width)
+    except (ValueError, OSError) as error:  # The file has changed since it was prepared.
+        st.warning(plain(f"{source}: {error}"))
+    st.caption(plain(caption))
+
+
+def _draw(kind: str, modality: str, path: Path, width: int | Literal["stretch"]) -> None:
+    read_audio = getattr(plugins.module("datasets", kind), "read_audio", None)
     if modality == "image":
-        st.image(thumbnail(data.kind, path), width=width)
+        st.image(thumbnail(kind, path), width=width)
     elif read_audio is None:
         st.audio(str(path))
     else:
         st.audio(read_audio(path, SAMPLE_RATE), sample_rate=SAMPLE_RATE)
-    st.caption(plain(caption))
 
 
 def plain(text: str) -> str:

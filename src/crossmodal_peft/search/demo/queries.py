@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from PIL import ImageOps
 
 from crossmodal_peft.data import uploads
 from crossmodal_peft.search.demo import catalogue
-from crossmodal_peft.search.query import sample_rate
+from crossmodal_peft.search.query import read_query
 
 NOUNS = {"text": "captions", "image": "pictures", "audio": "clips"}
-PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp"]
-SOUNDS = ["wav", "ogg", "flac", "mp3"]
+PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif"]
+SOUNDS = ["wav", "ogg", "opus", "flac", "mp3", "m4a", "aac", "mp4", "webm"]
 MEBIBYTES = uploads.MAX_BYTES // 2**20
 
 
@@ -52,8 +53,13 @@ def ask(cell: str) -> Query | None:
     try:
         return ways[str(way)](cell)
     except ValueError as error:
-        st.error(f"The {str(way).lower()} {str(error).rstrip('.')}.", icon=":material/error:")
+        refuse(str(way).lower(), error)
         return None
+
+
+def refuse(noun: str, error: ValueError) -> None:
+    """Say why a query cannot be used."""
+    st.error(f"The {noun} {str(error).rstrip('.')}.", icon=":material/error:")
 
 
 def by_text(cell: str) -> Query:
@@ -93,9 +99,8 @@ def by_image(cell: str) -> Query | None:
     )
     if file is None:
         return None
-    image = uploads.read_image(file.getvalue())
-    image.thumbnail((1024, 1024))
-    st.image(image, width=240)
+    image = read_query("image", file.getvalue(), None)
+    st.image(ImageOps.contain(image, (1024, 1024)), width=240)
     return Query("image", medium=image)
 
 
@@ -111,7 +116,7 @@ def by_audio(cell: str) -> Query | None:
     clip = file or recorded
     if clip is None:
         return None
-    waveform = uploads.read_audio(clip.getvalue(), sample_rate(catalogue.settings(cell).encoders["audio"]))
+    waveform = read_query("audio", clip.getvalue(), encoder)
     if file:
         st.audio(file)
     return Query("audio", medium=waveform)

@@ -7,8 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from crossmodal_peft.config.schema import DatasetSettings
+from crossmodal_peft.data.refusals import Unusable
 from crossmodal_peft.search.demo import catalogue
-from crossmodal_peft.search.demo.queries import NOUNS, Query, ask
+from crossmodal_peft.search.demo.queries import NOUNS, Query, ask, refuse
 
 K = 10
 ALONE = "—"
@@ -47,7 +48,11 @@ def page() -> None:
         )
     )
     data = catalogue.settings(chosen[0]).data
-    found = [search(cell, query, to) for cell in chosen]
+    try:
+        found = [search(cell, query, to) for cell in chosen]
+    except Unusable as error:  # At the size that the encoder sees.
+        refuse("picture", error)
+        return
     if len(found) == 1:
         draw(data, to, found[0], None, columns=3 if to == "audio" else 5)
         return
