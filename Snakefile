@@ -12,9 +12,10 @@ from snakemake.exceptions import WorkflowError
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.cell import parts
 from crossmodal_peft.config.paths import RECEIPT, Layout
-from crossmodal_peft.config.validation import check
+from crossmodal_peft.config.validation import check, check_files
 from workflow.planning.code_dependencies import code
 from workflow.planning.compared_settings import compared
+from workflow.planning.configuration import configuration
 from workflow.planning.jobs import SHELL, growing, set_environment, uncompared
 from workflow.planning.plan import Plan, as_json
 
@@ -22,17 +23,21 @@ from workflow.planning.plan import Plan, as_json
 gc.set_threshold(100_000, 50, 100)
 
 
+try:
+    CONFIG, ORIGIN = configuration("params.yaml", workflow.config_settings)
+    SETTINGS = check(CONFIG, ORIGIN)
+    check_files(SETTINGS, ORIGIN)
+except (ValueError, OSError) as error:
+    raise WorkflowError(f"settings refused:\n{error}") from None
+
+
+# Read above, since Snakemake's own reader knows YAML 1.1; this line shows Snakemake's tools where they are.
 configfile: "params.yaml"
 
 
 # For --software-deployment-method apptainer; the first line of containers/crossmodal-peft.def builds it.
 container: "crossmodal-peft.sif"
 
-
-try:
-    SETTINGS = check(config)
-except ValueError as error:
-    raise WorkflowError(f"settings refused:\n{error}") from None
 
 LAYOUT = Layout.of(SETTINGS.paths)
 PLAN = Plan(SETTINGS, LAYOUT)

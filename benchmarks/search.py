@@ -49,7 +49,7 @@ def random_index(items: int) -> search_index.Index:
         part = rng.standard_normal((min(100_000, items - start), WIDTH), dtype=np.float32)
         vectors.add(part / np.linalg.norm(part, axis=1, keepdims=True))
     rows = np.arange(items)
-    frame = pd.DataFrame({"item": rows.astype(str), "source": rows.astype(str), "caption": "", "label": rows})
+    frame = pd.DataFrame({"item": rows.astype(str), "source": rows.astype(str), "caption": ""})
     return search_index.Index("random", "test", {"image": vectors}, {"image": frame})
 
 

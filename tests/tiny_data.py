@@ -43,10 +43,10 @@ ARCHITECTURES = {
 }
 
 
-def picture(path: Path, number: int) -> Path:
+def picture(path: Path, number: int, width: int = 30, height: int = 20) -> Path:
     """Write an image of noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), np.uint8)
+    pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
     Image.fromarray(pixels).save(path)
     return path
 

@@ -56,6 +56,17 @@ def test_captions_in_the_older_layout_of_audiocaps_are_found(audiocaps_server, t
     assert audiocaps.captions(tmp_path, "test") is None
 
 
+def test_a_row_of_audiocaps_with_a_comma_too_many_is_refused_by_its_line(audiocaps_server, tmp_path):
+    for split in audiocaps.SIDES:
+        tiny_data.sound(tmp_path / "AUDIOCAPS" / "audio_32000Hz" / split / "a_30.flac", 1)
+    audiocaps.download(tmp_path, folder=None, mirrors=[])
+    table = tmp_path / "AUDIOCAPS" / "csv_files_v1" / "val.csv"
+    table.write_text(table.read_text() + "7,a,30,A dog barks, then a car\n")
+    data = tiny_data.dataset(kind="audiocaps", modalities=["text", "audio"])
+    with pytest.raises(ValueError, match="val.csv, line 17: 5 fields, but the header has 4"):
+        tiny_data.found(audiocaps, tmp_path, data)
+
+
 def test_the_library_aac_datasets_reads_the_same_clips_and_captions(audiocaps_server, tmp_path, aac_datasets):
     with pytest.raises(ValueError, match="no clips"):
         audiocaps.download(tmp_path, folder=None, mirrors=[])

@@ -1,6 +1,7 @@
 """Claims about Clotho, on a tiny copy in its official layout, over HTTP on this machine."""
 
 import hashlib
+import unicodedata
 from dataclasses import replace
 
 import py7zr
@@ -102,6 +103,30 @@ def test_a_clotho_table_with_the_wrong_number_of_clips_is_named(clotho_server, l
     data = tiny_data.dataset(kind="clotho", modalities=["text", "audio"])
     reasons = tiny_data.refusals(tiny_data.found(clotho, clotho_server.folder, data))
     assert reasons == {"clotho_captions_validation.csv": "has 3 clips, but 1045 were published"}
+
+
+def one_clip(root, name, row):
+    """Clotho in the layout of DCASE with one clip a split; `row` is the line of the validation's table."""
+    for split in clotho.PARTS:
+        tiny_data.sound(root / split / name, 1)
+        header = "file_name,caption_1,caption_2,caption_3,caption_4,caption_5\n"
+        text = row if split == "validation" else f"{name},A,B,C,D,E\n"
+        (root / f"clotho_captions_{split}.csv").write_text(header + text, encoding="utf-8-sig")
+    data = tiny_data.dataset(kind="clotho", modalities=["text", "audio"])
+    return [item for item in tiny_data.found(clotho, root, data) if not hasattr(item, "reason")]
+
+
+@pytest.mark.parametrize("name", [" rain.wav", "rain .wav", "(1) [a] 'b' #c; d.wav", "café.wav", "b\\c.wav"])
+def test_a_file_name_of_clotho_may_hold_anything(tmp_path, name):
+    items = one_clip(tmp_path, name, f"{unicodedata.normalize('NFD', name)},null,NA,C,D,E\n")
+    assert [item.audios[0].name for item in items] == [name] * 3
+    assert items[1].texts == ["null", "NA", "C", "D", "E"]
+
+
+def test_a_row_of_clotho_with_another_number_of_captions_is_refused_by_its_line(tmp_path):
+    for row, count in (("a.wav,A, then B,C,D,E,F\n", 7), ("a.wav,A,B,C,D\n", 5)):
+        with pytest.raises(ValueError, match=f"clotho_captions_validation.csv, line 2: {count} fields, but"):
+            one_clip(tmp_path, "a.wav", row)
 
 
 SUBSETS = {"development": "dev", "validation": "val", "evaluation": "eval"}  # in aac-datasets

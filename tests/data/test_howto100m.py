@@ -1,5 +1,7 @@
 """Claims about HowTo100M: the user's videos, and narrations in every format."""
 
+import contextlib
+import itertools
 import json
 import pickle
 import shutil
@@ -155,6 +157,77 @@ def test_narrations_that_do_not_fit_their_video_are_named(videos, tmp_path):
     (tmp_path / "some.json").write_text('{"v1": {"start": [')
     with pytest.raises(ValueError, match="some.json: not valid JSON"):
         tiny_data.found(howto100m, tmp_path, howto(tmp_path, captions="some.json"))
+
+
+ODD = [None, "x", [], {}, True, [None], [[1]], [{}]]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=map(str, ODD))
+@pytest.mark.parametrize("suffix", ["json", "pickle"])
+def test_anything_in_the_place_of_a_narration_is_refused_and_never_becomes_a_text(
+    videos, tmp_path, odd, suffix
+):
+    content = {"v1": odd, "v3": NARRATION}
+    content |= {f"v{i}": NARRATION | {name: odd} for i, name in zip((4, 5, 6), NARRATION)}
+    content["v7"] = NARRATION | {"text": [odd, "stir", [odd]]}
+    (tmp_path / "videos").symlink_to(videos / "videos")
+    dump = pickle.dumps if suffix == "pickle" else lambda value: json.dumps(value).encode()
+    (tmp_path / f"odd.{suffix}").write_bytes(dump(content))
+    items = tiny_data.found(howto100m, tmp_path, howto(tmp_path, captions=f"odd.{suffix}"))
+    reasons = tiny_data.refusals(items)
+    assert {"v1", "v4", "v5", "v6"} <= reasons.keys()
+    assert {item.name.partition("/")[0] for item in items if isinstance(item, Item)} == {"v3", "v7"}
+    texts = [item.texts for item in items if item.name.startswith("v7/") and isinstance(item, Item)]
+    assert texts == ([["x"], ["stir"], ["x"]] if odd == "x" else [["stir"]])
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"null", "it holds null, not an object with a key for each video"),
+        (b"7", "it holds 7, not an object"),
+        (b"[{}]", "it holds a list, not an object"),
+        (b"", "not valid JSON"),
+        (b'{"v1": {"start": [1], "end": [2], "text": ["\xfc"]}}', "not valid JSON: .*UTF-?8"),
+        (b'{"v1": {}, "v1": {}}', "v1 stands twice; remove one"),
+        (b'{"v1":' + b"[" * 100_000, "not valid JSON: it is nested in more than 8 levels"),
+    ],
+)
+def test_a_json_file_that_is_no_object_is_named(tmp_path, content, fault):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=f"a.json: .*{fault}"):
+        howto100m.narrations(tmp_path / "a.json", {"v1"})
+
+
+def test_a_byte_order_mark_does_not_matter(videos, tmp_path):
+    for name in ("raw_caption_superclean.json", "captions/v1.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (videos / name).read_bytes())
+        path = tmp_path / name.partition("/")[0]
+        assert howto100m.narrations(path, {"v1"}) == howto100m.narrations(videos / path.name, {"v1"})
+
+
+def test_a_damaged_pickle_is_refused_whatever_its_reader_raises(tmp_path):
+    whole = pickle.dumps({"v1": NARRATION}, protocol=2)
+    for place, byte in itertools.product(range(2, len(whole), 3), b"}.h"):
+        (tmp_path / "a.pickle").write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+        with contextlib.suppress(ValueError):
+            assert isinstance(howto100m.narrations(tmp_path / "a.pickle", {"v1"}), dict)
+
+
+def test_a_narration_that_is_no_table_costs_its_video_only(videos, tmp_path):
+    shutil.copytree(videos / "captions", tmp_path / "captions")
+    (tmp_path / "videos").symlink_to(videos / "videos")
+    (tmp_path / "captions" / "v1.csv").write_text("start,end,text\n0.5,1.0,cut, then stir\n")
+    (tmp_path / "captions" / "v2.csv").write_text("start;end;text\n0,5;1,0;cut\n2;3;stir, 007\n")
+    items = tiny_data.found(howto100m, tmp_path, howto(tmp_path))
+    reasons = tiny_data.refusals(items)
+    assert reasons["v1"].endswith(
+        "v1.csv, line 2: 4 fields, but the header has 3; put a text that holds a comma in double quotes"
+    )
+    assert reasons["v2/0"] == "'0,5' is not a number of seconds"
+    assert [item.texts for item in items if item.name == "v2/1"] == [["stir, 007"]]
+    assert sum(item.name.startswith("v3/") for item in items) == 3
 
 
 def test_the_receipt_names_source_and_licence(videos, tmp_path):

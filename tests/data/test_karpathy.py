@@ -10,6 +10,7 @@ import tiny_data
 
 from crossmodal_peft.data.datasets import karpathy
 from crossmodal_peft.data.http import Published
+from crossmodal_peft.data.items import Refused
 
 
 def karpathy_json(root, name, sides):
@@ -78,6 +79,37 @@ def test_unusable_photographs_are_named_with_the_reason(tmp_path, monkeypatch):
         "1.jpg": "flickr30k-images/1.jpg: no such file",
         "2.jpg": "split is 'other', not one of: train, restval, val, test",
     }
+
+
+ODD = [None, 5, "x", [], {}, True, [None], ["x"], [{}], [{"raw": None}]]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=map(str, ODD))
+def test_anything_in_the_place_of_a_value_is_refused_by_the_name_of_the_photograph(tmp_path, odd):
+    karpathy_json(tmp_path, "flickr30k", ["train"] * 5)
+    path = tmp_path / "dataset_flickr30k.json"
+    content = json.loads(path.read_text())
+    for image, key in zip(content["images"], ("filename", "split", "sentences", "filepath")):
+        image[key] = odd
+    content["images"].append(odd)
+    path.write_text(json.dumps(content))
+    data = tiny_data.dataset(kind="karpathy", name="flickr30k", modalities=["text", "image"])
+    items = tiny_data.found(karpathy, tmp_path, data)
+    assert [item.name for item in items if not isinstance(item, Refused)] == ["4.jpg"]
+    assert len(items) == 7 and all("\n" not in item.reason for item in items if isinstance(item, Refused))
+    for whole in (odd, {"images": odd}):
+        path.write_text(json.dumps(whole))
+        if not (isinstance(whole, dict) and isinstance(odd, list)):
+            with pytest.raises(ValueError, match="dataset_flickr30k.json: "):
+                tiny_data.found(karpathy, tmp_path, data)
+
+
+def test_a_byte_order_mark_before_the_split_file_does_not_matter(tmp_path):
+    karpathy_json(tmp_path, "flickr30k", ["train"])
+    path = tmp_path / "dataset_flickr30k.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    data = tiny_data.dataset(kind="karpathy", name="flickr30k", modalities=["text", "image"])
+    assert [item.name for item in tiny_data.found(karpathy, tmp_path, data)][1:] == ["0.jpg"]
 
 
 def test_datasets_share_a_receipt_only_if_they_share_a_source():

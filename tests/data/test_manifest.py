@@ -1,11 +1,14 @@
 """Claims about the user's own data: a table is enough, and what cannot be used is reported."""
 
 import json
+import re
 import shutil
+import unicodedata
 from collections import namedtuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import tiny_data
 import yaml
@@ -98,7 +101,99 @@ def test_csv_parquet_and_json_lines_give_the_same_items(media):
         images=[media / "pictures/0.png"],
         audios=[media / "sounds/0.wav"],
         split="train",
+        labels=("one. two", 'said "three"'),
     )
+
+
+def test_a_name_that_is_composed_in_another_way_on_the_disk_is_found(media):
+    for form, other in (("NFC", "NFD"), ("NFD", "NFC")):
+        file = media / unicodedata.normalize(form, f"Käuzchen {form}") / unicodedata.normalize(form, "ü.png")
+        tiny_data.picture(file, 1)
+        name = unicodedata.normalize(other, str(file.relative_to(media)))
+        [item] = found(write(media, [rows()[0] | {"image": name}], "accents.csv"))
+        assert item.images == [file] and name not in str(file)
+
+
+def test_a_table_whose_name_is_composed_in_another_way_is_found(media):
+    path = write(media, rows(), unicodedata.normalize("NFD", "Vögel.csv"))
+    data = settings_of(str(path).replace(path.name, unicodedata.normalize("NFC", path.name)))
+    assert data.read == [str(path)] and manifest.unpack(media, media, **data.origin) == media
+    assert len(manifest.download(media, **data.origin)["sha256"]) == 64
+    assert len(list(manifest.items(media, data))) == 9
+
+
+@pytest.mark.parametrize("name", ["pictures\\0.png", "./pictures/0.png", " pictures/0.png\t"])
+def test_names_of_other_systems_and_with_blanks_are_found(media, name):
+    [item] = found(write(media, [rows()[0] | {"image": name}], "names.csv"))
+    assert item.images == [media / "pictures" / "0.png"]
+
+
+def test_a_name_is_first_what_is_written(media):
+    for i, name in enumerate(("b\\0.png", " 0.png", unicodedata.normalize("NFD", "ä.png"), "ä.png")):
+        tiny_data.picture(media / name, 20 + i)
+        [item] = found(write(media, [rows()[0] | {"image": name}], "exact.csv"))
+        assert item.images == [media / name]
+
+
+def test_a_text_where_a_file_belongs_is_no_file_however_long(media):
+    reasons = refusals(write(media, [rows()[0] | {"image": "A bird. " * 50}], "long name.csv"))
+    assert reasons["bird 0"].endswith("no such file")
+
+
+@pytest.mark.parametrize("name", ["captions (1).csv", "it's [ä] #1 {x}; $y.csv"])
+def test_the_name_of_a_table_may_hold_anything(media, name):
+    path = write(media, rows(), name)
+    assert [type(item) for item in found(path)] == [Item] * 9
+    assert re.fullmatch(r"manifest-[\w.-]+-[0-9a-f]{8}", settings_of(path).source)
+
+
+def test_long_groups_stay_apart_beside_a_missing_one(media):
+    table = [row | {"id": i, "group": 2**60 + i} for i, row in enumerate(rows())]
+    del table[8]["group"]
+    (media / "long.jsonl").write_text("\n".join(map(json.dumps, table)))
+    pa.Table.from_pylist(table).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get).to_parquet(
+        media / "long.parquet"
+    )
+    for name in ("long.jsonl", "long.parquet"):
+        groups = [item.group for item in found(media / name)]
+        assert groups == [*(str(2**60 + i) for i in range(8)), "long:8"]
+
+
+def test_a_group_that_was_rounded_on_the_way_is_refused(media):
+    table = [row | {"group": float(2**60 + i) if i else None} for i, row in enumerate(rows())]
+    reasons = refusals(write(media, table, "rounded.csv"))
+    assert len(reasons) == 8 and "was rounded" not in reasons["bird 1"]
+    assert reasons["bird 1"].startswith("group is 1.152921504606847e+18, a rounded number")
+
+
+def test_columns_that_are_not_read_are_named(media, capsys):
+    found(write(media, [row | {"licence": "CC0", "age": 3} for row in rows()], "more.csv"))
+    assert capsys.readouterr().out.endswith("more.csv: columns that are not read: licence, age\n")
+
+
+@pytest.mark.parametrize("header", [" split", "Split", "SPLIT\u00a0", "\ufeffsplit"])
+def test_a_header_in_other_letters_is_the_column_it_means(media, header):
+    table = [{header if key == "split" else key: value for key, value in row.items()} for row in rows()]
+    assert [item.split for item in found(write(media, table, "header.csv"))] == SIDES
+
+
+@pytest.mark.parametrize("header", ["splits", "spilt", "data_split", "groups", "Label_", "clip id"])
+def test_a_header_that_may_be_meant_is_refused(media, header):
+    table = [{("id2" if key == "split" else key): value for key, value in row.items()} for row in rows()]
+    for row in table:
+        row[header] = row.pop("id2")
+    if "id" in header:
+        table = [{key: value for key, value in row.items() if key != "id"} for row in table]
+    with pytest.raises(ValueError, match=f"unknown column '{header}': did you mean '(split|group|label|id)'"):
+        found(write(media, table, "near.csv"))
+
+
+@pytest.mark.parametrize(
+    "caption", ["null", "NA", "None", "nan", "\ufeffA bird", "007", "1e3", "TRUE", "=1+1", "A; b\tc"]
+)
+def test_a_caption_is_what_is_written(media, caption):
+    [item] = found(write(media, [rows()[0] | {"caption": caption}], "words.csv"))
+    assert item.texts == [caption]
 
 
 MISTAKES = {
@@ -108,8 +203,14 @@ MISTAKES = {
     "/etc/x.png: must be relative": {"image": "/etc/x.png"},
     "split is 'dev', not one of: train, validation, test": {"split": "dev"},
     "split is '', not one of": {"split": ""},
-    "its group 'a' is also in train": {"group": "a", "split": "test"},
+    "its group 'a' is also in train; give all items of a group one split (what they are": {
+        "group": "a",
+        "split": "test",
+    },
+    "its file 0.png is also in train, as 'bird 0'; give both one split": {"image": "pictures/0.png"},
     "duplicate id": {"id": "bird 0"},
+    "caption holds a list": {"caption": '["one", "two"]'},
+    "caption holds a list (['one', 'two']); name the column captions": {"caption": "['one', 'two']"},
     "no id": {"id": ""},
 }
 
@@ -181,7 +282,7 @@ def test_a_changed_table_gives_another_receipt(media, layout):
         ),
         ("b.csv", "id,caption\n1,x\n", "no column image"),
         ("c.csv", "", "c.csv: No columns"),
-        ("d.jsonl", '{"id": 1}\n{"id"\n', "d.jsonl: line 2 is not valid JSON"),
+        ("d.jsonl", '{"id": 1}\n{"id"\n', "d.jsonl, line 2: not valid JSON"),
         ("e.parquet", "not Parquet", "e.parquet"),
     ],
 )

@@ -1,6 +1,7 @@
 """Claims about prepared data, most of them on the real stamps."""
 
 import json
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from PIL import Image
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.schema import Split
 from crossmodal_peft.config.validation import load
+from crossmodal_peft.data.arrays import read_manifests
 from crossmodal_peft.data.audio import read_waveform
 from crossmodal_peft.data.images import to_squares
 from crossmodal_peft.data.items import Item, Refused
@@ -34,8 +36,35 @@ def prepared(raw, stamps_root, tmp_path_factory):
     encoders["image"] = encoders["image"].model_copy(update={"image_size": 14})
     folders = {m: raw / "encoders" / name for m, name in data.encoders.items()}
     out = tmp_path_factory.mktemp("prepared")
-    manifest = prepare(stamps_root, folders, data, encoders, out)
+    manifest, _ = prepare(stamps_root, folders, data, encoders, out)
     return manifest, {m: np.load(out / f"{m}.npy", mmap_mode="r") for m in data.encoders}, out
+
+
+# Of the items (name, group, split) and of the manifest, as of the release that the results are from.
+ITEMS = {
+    "stamps-image": "cd90d1690c1043031f997bc82c9b42b28c7d4d64c373c442b0ea84ac6f0d9ac7",
+    "stamps-speech": "5411e658b1f8a09244b2ef7e873b4b39e17bfc2cb7ea025630da765781d86314",
+    "stamps": "d6b7e921b192ee80ee0f43ff6c82ef798187150e6814e714e7b2b2c6b0839fec",
+}
+MANIFEST = "b7934fe8b19d0ed4ee7a455ced98cb66f0a52e606c847b64eafbe0b122ed0a7e"
+
+
+@pytest.mark.parametrize("name", ITEMS)
+def test_the_stamps_have_the_groups_and_splits_of_the_committed_results(stamps_root, name):
+    data = SETTINGS.datasets[name]
+    items = [item for item in stamps.items(stamps_root, data) if isinstance(item, Item)]
+    lines = [f"{item.name}\t{item.group}\t{split_of(item.group, data.split)}" for item in items]
+    assert sha256("\n".join(lines).encode()).hexdigest() == ITEMS[name]
+
+
+def test_the_manifest_is_that_of_the_committed_results(prepared):
+    assert sha256(prepared[0].to_csv(index=False).encode()).hexdigest() == MANIFEST
+
+
+def test_the_label_of_a_stamp_is_all_that_it_is_relevant_by(prepared):
+    manifest = read_manifests({"stamps": prepared[2] / "manifest.parquet"})
+    assert [(label,) for label in manifest["label"]] == list(manifest["labels"])
+    assert list(manifest["label"]) == [label for label in prepared[0]["label"] if label >= 0]
 
 
 def test_no_caption_is_in_two_splits(prepared):

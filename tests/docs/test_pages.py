@@ -9,16 +9,16 @@ from copy import deepcopy
 
 import jsonschema
 import pytest
-import yaml
 from documents import DOCUMENTS, REPOSITORY, blocks, commands, name
 from typer.main import get_command
 
 from crossmodal_peft.cli.main import app
+from crossmodal_peft.config import reading
 from crossmodal_peft.config.settings import Settings
 from crossmodal_peft.config.validation import check
 
 PAGES = [document for document in DOCUMENTS if "extend" not in document.parts]
-PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+PARAMS = reading.read(REPOSITORY / "params.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def laid_over(base, changes):
 def settings_blocks(document):
     for block in blocks(document):
         if block.language == "yaml":
-            content = yaml.safe_load(block.text)
+            content = reading.parse(block.text, name(document))
             if isinstance(content, dict) and set(content) <= set(Settings.model_fields):
                 yield content
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from conftest import REPOSITORY
 
 from crossmodal_peft.report.aggregate import (
     aggregate,
@@ -63,6 +64,19 @@ def write(folder: Path, records: list[dict[str, Any]]) -> list[Path]:
         path.with_name("history.csv").write_text("epoch,loss,validation_recall\n1,3.5,0.1\n2,3.0,0.2\n")
         paths.append(path)
     return paths
+
+
+def test_caps_are_a_column_only_where_a_record_has_one():
+    paths = sorted((REPOSITORY / "results" / "runs").rglob("record.json"))
+    committed = json.loads(paths[0].read_text(encoding="utf-8"))
+    before = quality([committed])
+    assert "cap" not in before and len(before)
+    capped = json.loads(paths[0].read_text(encoding="utf-8"))
+    for metrics in capped["metrics"].values():
+        metrics["caps"] = {"hit@5": 0.9}
+    after = quality([capped])
+    assert after.drop(columns="cap").equals(before)
+    assert after.groupby("metric")["cap"].max().dropna().to_dict() == {"hit@5": 0.9}
 
 
 def test_quality_has_a_row_per_direction_and_metric_and_none_for_the_counts():

@@ -56,6 +56,13 @@ def test_a_lead_that_no_test_confirms_is_not_called_better():
     assert "No two methods are told apart" in text
 
 
+def test_the_most_that_the_relevance_allows_is_said_with_the_sizes():
+    tables = results(RECALL, [])
+    assert "at most" not in summary(**tables)
+    tables["quality"]["cap"] = 0.6
+    assert "text → image: 50 queries, gallery of 60, R@10 of at most 60.0 for any model." in summary(**tables)
+
+
 def test_every_step_of_the_front_says_what_it_costs_and_whether_it_is_certain():
     text = summary(**results(RECALL, [("lora", "frozen"), ("full", "frozen")]))
     assert "| 10 | 0.50 % | `frozen` | 30.0 | – | – |" in text

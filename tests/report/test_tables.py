@@ -73,6 +73,24 @@ def test_recall_is_shown_in_percent_with_the_sample_deviation_and_the_best_mean_
     assert list(block.best[("text → image", "R@1")]) == [False, True]
 
 
+def test_the_most_that_the_relevance_allows_stands_beside_its_metric():
+    quality = quality_of({("a", "text->image"): [0.1, 0.2], ("a", "image->text"): [0.3, 0.3]})
+    capped = (quality["direction"] == "text->image") & (quality["metric"] == "hit@1")
+    table = recall_at_k.table(quality.assign(cap=quality["value"].where(capped) * 0 + 0.2))
+    [block] = table.shown
+    assert ("text → image", "R@1 (≤ 20.0)") in block.cells and ("image → text", "R@1") in block.cells
+    assert "text → image R@1 (≤ 20.0)" in " ".join(markdown(table).replace("&nbsp;", " ").split())
+    assert "≤: the most that the relevance allows" in table.caption
+    assert table.tidy.set_index(["direction", "metric"])["cap"].dropna().to_dict() == {
+        ("text->image", "hit@1"): 0.2
+    }
+
+
+def test_without_a_cap_a_table_is_as_before():
+    table = recall_at_k.table(quality_of({("a", "text->image"): [0.1, 0.2]}))
+    assert "≤" not in markdown(table) and "cap" not in table.tidy
+
+
 def test_means_that_print_alike_are_both_best():
     quality = quality_of(
         {("a", "text->image"): [0.30001], ("b", "text->image"): [0.30002], ("c", "text->image"): [0.2]}

@@ -10,9 +10,16 @@ from torch.nn import functional as F
 
 from crossmodal_peft.report.evaluation_table import notes, readable, summary_table
 from crossmodal_peft.retrieval.compare import compare_cells, compare_methods, method_intervals
-from crossmodal_peft.retrieval.embeddings import Gallery, gallery_rows, load_embeddings, save_embeddings
+from crossmodal_peft.retrieval.embeddings import (
+    Gallery,
+    gallery_rows,
+    load_embeddings,
+    pooled,
+    save_embeddings,
+)
 from crossmodal_peft.retrieval.evaluate import evaluate
 from crossmodal_peft.retrieval.hard_queries import hardest_queries
+from crossmodal_peft.training.validation import mean_recall
 
 KS = (1, 5, 10)
 
@@ -99,7 +106,7 @@ def test_a_gallery_has_every_caption_once_and_every_picture():
         {
             "split": "test",
             "modality": ["text", "text", "image", "image", "text"],
-            "label": [3, 3, 3, 3, 4],
+            "labels": [(3,), (3,), (3,), (3,), (4,)],
             "source": ["A cat.", "A cat.", "one.png", "two.png", "A dog."],
         }
     )
@@ -114,6 +121,25 @@ def test_saved_galleries_are_loaded_unchanged(three, tmp_path):
     assert all((loaded[m].positions == three[m].positions).all() for m in three)
     with pytest.raises(ValueError, match="no embeddings of the split 'train'"):
         load_embeddings(tmp_path / "embeddings.safetensors", "train")
+
+
+def test_several_labels_a_row_and_equal_contents_are_saved_and_pooled(three, tmp_path):
+    several = replace(three["text"], labels=np.array([[0, 5], [1, 1]]), contents=np.array([0, 0]))
+    save_embeddings(tmp_path / "embeddings.safetensors", {"test": {"d": {"text": several}}})
+    loaded = load_embeddings(tmp_path / "embeddings.safetensors", "test")["d"]["text"]
+    assert loaded.labels.tolist() == [[0, 5], [1, 1]] and loaded.contents.tolist() == [0, 0]
+    together = pooled([three["image"], loaded])
+    assert together.labels.tolist() == [[0, 0], [0, 0], [1, 1], [0, 5], [1, 1]]
+    assert together.contents.tolist() == [0, 1, 2, 3, 3]
+    assert pooled([three["image"], three["audio"]]).labels.ndim == 1
+
+
+def test_a_query_of_several_labels_finds_the_items_of_each(three):
+    two = replace(three["text"], labels=np.array([[0, 1], [1, 1]]))
+    summary = evaluate({"d": {"text": two, "image": three["image"]}}, (1, 3))["text->image"].summary
+    assert summary["recall@3"] == 1 and summary["precision@3"] == pytest.approx((3 / 3 + 1 / 3) / 2)
+    # One of six values is not 1: picture 1 finds the caption first that it shares no label with.
+    assert mean_recall({"d": {"text": two, "image": three["image"]}}) == pytest.approx((5 + 2 / 3) / 6)
 
 
 def cells(gain: float, methods=("weak", "strong")) -> pd.DataFrame:
@@ -173,6 +199,8 @@ def test_the_hardest_queries_are_named_with_what_stood_first_instead(three):
     manifest = pd.DataFrame(
         {
             "modality": ["text", "text", "image", "image", "image"],
+            "dataset": "d",
+            "item": ["a", "c", "a", "b", "c"],
             "label": [0, 1, 0, 0, 1],
             "source": ["A cat.", "A dog.", "a.png", "b.png", "c.png"],
         }

@@ -1,6 +1,7 @@
 """Claims about precomputed embeddings."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -36,6 +37,112 @@ def test_rows_and_ids_give_the_same_result(files):
     assert list(by_id.queries["retrieved"][1]) == ["a dog", "a cat"]
 
 
+def test_equal_embeddings_with_different_answers_cap_recall(tmp_path):
+    for side in "qg":
+        np.save(tmp_path / f"{side}.npy", np.eye(4)[[0, 0, 2, 3]] + 0.1)
+    (tmp_path / "r.csv").write_text("query,item\n0,0\n1,1\n2,2\n3,3\n")
+    arguments = [
+        f"--{name}={tmp_path / file}"
+        for name, file in (
+            ("queries", "q.npy"),
+            ("gallery", "g.npy"),
+            ("relevance", "r.csv"),
+            ("out", "o.csv"),
+        )
+    ]
+    done = CliRunner().invoke(app, ["score", "--ks=1,2", *arguments])
+    assert done.exit_code == 0, done.output
+    assert "] ≤ 75.0 |" in done.output and "≤: the most that the relevance allows" in done.output
+    [row] = pd.read_csv(tmp_path / "o.csv").to_dict("records")
+    assert (row["hit@1"], row["hit@1_cap"], row["hit@2"]) == (0.75, 0.75, 1) and "hit@2_cap" not in row
+
+
+PAIRS = [[0, 0], [1, 0], [2, 1]]
+
+
+def pairs(files, content, name="rows.csv", ids=False):
+    (files / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    named = (files / "q.txt", files / "g.txt") if ids else ()
+    found = read_relevance(files / name, *read_sides(files / "q.npy", files / "g.npy", *named))
+    return np.stack([found.queries, found.items], axis=1).tolist()
+
+
+ROWS = "query,item\n0,0\n1,0\n2,1\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ROWS.encode("utf-8-sig"),
+        ROWS.encode("utf-16"),
+        ROWS.replace("\n", "\r\n"),
+        ROWS.replace(",", ";"),
+        ROWS.replace(",", "\t"),
+        ROWS.replace(",", ", "),
+        ROWS.replace("\n", ",\n"),
+        ROWS.replace("\n", "\n\n"),
+        ROWS.replace("query", " Query"),
+        ",query,item\n0,0,0\n1,1,0\n2,2,1\n",
+    ],
+)
+def test_pairs_are_read_in_every_form_that_has_one_meaning(files, content):
+    assert pairs(files, content) == PAIRS
+
+
+@pytest.mark.parametrize("column", ["relevance", "grade", "score", "Judgement"])
+@pytest.mark.parametrize("zero", ["0", "-1", "0.0", " 0 "])
+def test_a_pair_with_a_grade_of_0_or_less_is_not_relevant(files, column, zero):
+    graded = f"query,item,{column}\n0,0,2\n0,1,{zero}\n1,0,0.5\n2,1,1\n1,1,{zero}\n"
+    assert pairs(files, graded) == PAIRS
+    assert pairs(files, "item,query\n" + "".join(f"{i},{q}\n" for q, i in PAIRS)) == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("query,item\n0,0,1\n", "rows.csv, line 2: 3 fields, but the header has 2"),
+        ("query,item,\n0,0,1\n", "rows.csv, line 2: column 3 holds '1', but the header has no name"),
+        ("query,item,query\n0,0,1\n", "rows.csv, line 1: columns 1 and 3 are 'query' and 'query'"),
+        ("query,item,note\n0,0,1\n", "rows.csv: the columns note beside query and item; keep one at most"),
+        ("query,item,grade,score\n0,0,1,1\n", "rows.csv: the columns grade, score beside"),
+        ("query,item,grades\n0,0,1\n", "unknown column 'grades': did you mean 'grade'"),
+        ("query,item,grade\n0,0,1\n\n1,0,\n", "rows.csv, line 4: grade is '', not a number"),
+        ("query,item,grade\n0,0,yes\n", "rows.csv, line 2: grade is 'yes', not a number"),
+        ("query,item,grade\n0,0,nan\n", "rows.csv, line 2: grade is 'nan', not a number"),
+        ("query,item,grade\n0,0,0\n", "rows.csv: no relevant pairs; .* with a grade above 0"),
+        ("query,item,grade\n0,0,0\n0,0,3\n", "line 3: relevant in one line and not .* line 2; keep one"),
+        ("query-id\tcorpus-id\tscore\n0\t0\t1\n", "no column query; its columns are: query-id"),
+        ("query,item\n0,0\n2,1.0E+00\n", "rows.csv, line 3: item is 1.0E\\+00, a rounded number"),
+        (b"query,item\n0,\xfc\n", "rows.csv, line 2: byte 0xfc is not UTF-8"),
+    ],
+)
+def test_pairs_that_could_be_taken_for_others_are_refused(files, content, fault):
+    with pytest.raises(ValueError, match=fault):
+        pairs(files, content)
+
+
+def test_pairs_in_json_lines_and_parquet_are_those_of_the_csv(files):
+    frame = pd.DataFrame(PAIRS, columns=["query", "item"])
+    assert pairs(files, frame.to_json(orient="records", lines=True), "rows.jsonl") == PAIRS
+    frame.astype(float).to_parquet(files / "rows.parquet")
+    assert pairs(files, (files / "rows.parquet").read_bytes(), "rows.parquet") == PAIRS
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ids_may_have_a_mark_any_line_end_and_any_character(files, encoding, end):
+    ids = ["cafe\u0301", "a\u2028b", "\U0001f426 c"]
+    (files / "q.txt").write_bytes((end.join(ids)).encode(encoding))
+    content = 'query,item\n"café",a cat\na\u2028b,a cat\n\U0001f426 c,a dog\n'
+    assert pairs(files, content, ids=True) == PAIRS
+
+
+def test_ids_that_differ_in_the_composition_of_letters_only_are_refused(files):
+    (files / "q.txt").write_text("café\nb\ncafe\u0301\n")
+    with pytest.raises(ValueError, match="q.txt, line 3: the id 'café' is used above already"):
+        pairs(files, ROWS, ids=True)
+
+
 def test_the_command_prints_a_table_and_writes_it(files):
     arguments = [f"--{name}={files / file}" for name, file in (("queries", "q.npy"), ("gallery", "g.npy"))]
     arguments += [f"--relevance={files / 'rows.csv'}", f"--out={files / 'out.csv'}"]
@@ -53,7 +160,7 @@ def test_the_command_prints_a_table_and_writes_it(files):
         ("-1,1", "query -1 is not among the 3 embeddings"),
         ("cat,1", "query cat is not among the 3"),
         ("1.0,1", "query 1.0 is not among the 3"),
-        ("1", "item  is not among the 2"),
+        ("1", "1 fields, but the header has 2"),
     ],
 )
 def test_an_unknown_relevant_pair_is_named_with_its_line(files, line, fault):
@@ -68,6 +175,7 @@ def test_an_unknown_relevant_pair_is_named_with_its_line(files, line, fault):
         ("a\nb\n", "q.txt: 2 ids, but .*q.npy has 3 rows"),
         ("a\nb\na\n", "q.txt, line 3: the id 'a' is used above already"),
         ("a\n\nb\n", "q.txt, line 2: the id is empty"),
+        ("a\n1.2E+17\nb\n", "q.txt, line 2: the id is 1.2E.17, a rounded number"),
     ],
 )
 def test_unusable_ids_are_named(files, ids, fault):
@@ -99,9 +207,9 @@ def test_embeddings_that_cannot_be_scored_are_named(files, array, fault):
 def test_files_of_another_format_are_named(files):
     sides = read_sides(files / "q.npy", files / "g.npy")
     for text, fault in (
-        ("", "not a CSV with the columns"),
+        ("", "No columns; the first line"),
         ("query,item\n", "no relevant pairs"),
-        ("a\n1\n", "found a"),
+        ("a\n1\n", "no column query; its columns are: a"),
     ):
         (files / "rows.csv").write_text(text)
         with pytest.raises(ValueError, match=f"rows.csv: .*{fault}"):

@@ -19,6 +19,7 @@ from crossmodal_peft.inference.opening import open_cell
 from crossmodal_peft.retrieval.embeddings import Gallery
 from crossmodal_peft.retrieval.topk import nearest
 from crossmodal_peft.search import index as search_index
+from crossmodal_peft.search.demo.queries import Query
 
 IMAGE, SPEECH = "stamps-image/lora/0", "stamps-speech/lora/0"
 
@@ -38,6 +39,7 @@ def manifest() -> pd.DataFrame:
     frame["modality"] = ["text"] * 20 + ["image"] * 40
     frame["dataset"] = ["a"] * 15 + ["b"] * 5 + ["a"] * 40
     frame["label"] = [*range(15), *range(5)] + [i % 15 for i in range(40)]
+    frame["labels"] = [(label,) for label in frame["label"]]
     return frame.assign(item=[f"item {i}" for i in range(60)])
 
 
@@ -61,6 +63,15 @@ def test_a_caption_in_two_datasets_is_found_once_and_every_item_has_its_caption(
     assert index.vectors["text"].ntotal == 15
     np.testing.assert_array_equal(index.embedding("text", 3), texts.embeddings[3].numpy())
     assert index.items["image"]["caption"].tolist() == [f"caption {i % 15}" for i in range(40)]
+
+
+def test_a_stored_index_keeps_what_items_are_relevant_by(manifest, tmp_path):
+    manifest["labels"] = [(label, 100 + i % 2) for i, label in enumerate(manifest["label"])]
+    index = search_index.index_galleries("c", "test", [{"image": random_gallery(40, 20)}], manifest)
+    search_index._save(index, "none", tmp_path / "index")
+    stored = pd.read_parquet(tmp_path / "index" / "image.parquet")
+    query = Query("text", labels=frozenset({3, 101}))
+    assert list(stored["labels"].map(query.shares)) == [i % 15 == 3 or i % 2 == 1 for i in range(40)]
 
 
 def test_no_more_items_are_found_than_there_are(manifest):

@@ -37,7 +37,8 @@ def random_galleries(seed: int) -> dict[str, dict[str, Gallery]]:
 def gallery(kind: str, rng: np.random.Generator, labels: int) -> Gallery:
     size = int(rng.integers(5, 60))
     embeddings = adversarial_problem(kind, int(rng.integers(10**6)), 1, size, 1)[1]
-    return Gallery(F.normalize(embeddings, dim=1), rng.integers(0, labels, size), np.arange(100, 100 + size))
+    shape = size if kind != "duplicates" else (size, int(rng.integers(1, 4)))  # One label a row, or several.
+    return Gallery(F.normalize(embeddings, dim=1), rng.integers(0, labels, shape), np.arange(100, 100 + size))
 
 
 def evaluated(galleries: dict[str, dict[str, Gallery]]) -> float:

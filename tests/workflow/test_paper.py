@@ -2,10 +2,10 @@
 
 import re
 
-import yaml
 from conftest import REPOSITORY, run
 from snakemake.utils import update_config
 
+from crossmodal_peft.config.reading import read
 from crossmodal_peft.config.settings import Hub
 from crossmodal_peft.config.validation import check
 
@@ -14,8 +14,8 @@ NOWHERE = dict.fromkeys(["http_proxy", "https_proxy", "all_proxy"], "http://127.
 
 
 def settings():
-    config = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
-    update_config(config, yaml.safe_load((REPOSITORY / OVERLAY).read_text()))
+    config = read(REPOSITORY / "params.yaml")
+    update_config(config, read(REPOSITORY / OVERLAY))
     return check(config)
 
 

@@ -19,7 +19,7 @@ rule download_dataset:
     message:
         "download the dataset {wildcards.name}"
     shell:
-        "logged {log} crossmodal-peft download-dataset {wildcards.name} {params.kind}"
+        "logged {log:q} crossmodal-peft download-dataset {wildcards.name} {params.kind:q}"
         " --settings {params.origin:q} --paths {params.paths:q}"
 
 
@@ -41,7 +41,7 @@ rule download_encoder:
     message:
         "download the encoder {wildcards.name}"
     shell:
-        "logged {log} crossmodal-peft download-encoder {wildcards.name}"
+        "logged {log:q} crossmodal-peft download-encoder {wildcards.name}"
         " --settings {params.settings:q} --paths {params.paths:q}"
 
 
@@ -73,7 +73,7 @@ for dataset, data in SETTINGS.datasets.items():
         message:
             f"prepare {dataset}"
         shell:
-            "logged {log} crossmodal-peft prepare {params.dataset}"
+            "logged {log:q} crossmodal-peft prepare {params.dataset:q}"
             " --settings {params.settings:q} --paths {params.paths:q}"
 
 
@@ -101,5 +101,5 @@ rule cache_activations:
     message:
         "compute the {wildcards.modality} activations of {wildcards.dataset} up to {wildcards.cut}"
     shell:
-        "logged {log} crossmodal-peft cache-activations {wildcards.dataset} {wildcards.modality}"
-        " {wildcards.cut} {params.encoder} --settings {params.settings:q} --paths {params.paths:q}"
+        "logged {log:q} crossmodal-peft cache-activations {wildcards.dataset} {wildcards.modality}"
+        " {wildcards.cut} {params.encoder:q} --settings {params.settings:q} --paths {params.paths:q}"

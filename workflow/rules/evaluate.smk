@@ -26,5 +26,5 @@ rule evaluate:
         code=PLAN.code_of_evaluation,
         paths=PATHS,
     shell:
-        "logged {log} crossmodal-peft record {wildcards.dataset}/{wildcards.method}/{wildcards.seed}"
+        "logged {log:q} crossmodal-peft record {wildcards.dataset}/{wildcards.method}/{wildcards.seed}"
         " --ks {params.ks} --paths {params.paths:q}"

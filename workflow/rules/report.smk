@@ -28,7 +28,7 @@ rule aggregate:
     message:
         "aggregate all cells"
     shell:
-        "logged {log} crossmodal-peft aggregate {input.records} --paths {params.paths:q}"
+        "logged {log:q} crossmodal-peft aggregate {input.records:q} --paths {params.paths:q}"
 
 
 rule overview:
@@ -46,7 +46,7 @@ rule overview:
     message:
         "recall and costs of each method"
     shell:
-        "logged {log} crossmodal-peft overview --paths {params.paths:q}"
+        "logged {log:q} crossmodal-peft overview --paths {params.paths:q}"
 
 
 rule compare_methods:
@@ -68,7 +68,7 @@ rule compare_methods:
     message:
         "compare the methods"
     shell:
-        "logged {log} crossmodal-peft compare-all {input.queries} --paths {params.paths:q}"
+        "logged {log:q} crossmodal-peft compare-all {input.queries:q} --paths {params.paths:q}"
 
 
 rule count_at_paper_scale:
@@ -89,7 +89,7 @@ rule count_at_paper_scale:
     message:
         "count parameters at the paper's scale"
     shell:
-        "logged {log} crossmodal-peft count --settings {params.settings:q} --paths {params.paths:q}"
+        "logged {log:q} crossmodal-peft count --settings {params.settings:q} --paths {params.paths:q}"
 
 
 rule table:
@@ -109,7 +109,7 @@ rule table:
     message:
         "table {wildcards.name}"
     shell:
-        "logged {log} crossmodal-peft table {wildcards.name} --paths {params.paths:q}"
+        "logged {log:q} crossmodal-peft table {wildcards.name} --paths {params.paths:q}"
 
 
 rule plot:
@@ -136,7 +136,7 @@ rule plot:
     message:
         "plot {wildcards.name}"
     shell:
-        "logged {log} crossmodal-peft plot {wildcards.name} --paths {params.paths:q}"
+        "logged {log:q} crossmodal-peft plot {wildcards.name} --paths {params.paths:q}"
 
 
 rule summary:
@@ -155,7 +155,7 @@ rule summary:
     message:
         "summary in words"
     shell:
-        "logged {log} crossmodal-peft summary --paths {params.paths:q}"
+        "logged {log:q} crossmodal-peft summary --paths {params.paths:q}"
 
 
 rule page:
@@ -178,7 +178,7 @@ rule page:
     message:
         "page {wildcards.name}"
     shell:
-        "logged {log} crossmodal-peft page {input.markdown} {output.page}"
+        "logged {log:q} crossmodal-peft page {input.markdown:q} {output.page:q}"
 
 
 rule settings_page:
@@ -202,7 +202,7 @@ rule settings_page:
     message:
         "page of the settings"
     shell:
-        "logged {log} crossmodal-peft settings-page {output.page} --settings {params.settings:q}"
+        "logged {log:q} crossmodal-peft settings-page {output.page:q} --settings {params.settings:q}"
 
 
 ruleorder: settings_page > page

@@ -16,4 +16,4 @@ rule sweep:
     message:
         "table of the sweep"
     shell:
-        "logged {log} crossmodal-peft sweep {input.cells} --out {params.stem}"
+        "logged {log:q} crossmodal-peft sweep {input.cells:q} --out {params.stem:q}"

@@ -30,5 +30,5 @@ rule train:
         logging=uncompared(lambda w: LOGGING_JSON),
         paths=PATHS,
     shell:
-        "logged {log} crossmodal-peft train --settings {params.settings:q} --paths {params.paths:q}"
+        "logged {log:q} crossmodal-peft train --settings {params.settings:q} --paths {params.paths:q}"
         " --lines --logging {params.logging:q}"

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from crossmodal_peft.config import plugins
+from crossmodal_peft.config.reading import read
 
 if TYPE_CHECKING:
     from crossmodal_peft.contracts import Outcome
@@ -49,7 +49,7 @@ def check_plugin(
 
 def read_block(path: Path | None) -> dict[str, Any]:
     """The block in a file of YAML. Raises ValueError if it holds something else."""
-    block = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))
+    block = {} if path is None else read(path)
     if not isinstance(block, dict):
         raise ValueError(f"{path}: must hold the block as params.yaml has it, such as `kind: prefix`")
     return block

@@ -22,6 +22,7 @@ from crossmodal_peft.cli.check_plugin import check_plugin
 from crossmodal_peft.cli.errors import EXIT_CODES, OneLineErrors
 from crossmodal_peft.config.location import find_cell, paths_of
 from crossmodal_peft.files import write_json
+from crossmodal_peft.stages.check_data import check_data
 from crossmodal_peft.stages.score import score_split
 
 app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES)
@@ -196,7 +197,8 @@ def score(
     queries: Annotated[Path, typer.Option(help="Embeddings of the queries: .npy, (queries, width).")],
     gallery: Annotated[Path, typer.Option(help="Embeddings of the gallery: .npy, (items, width).")],
     relevance: Annotated[
-        Path, typer.Option(help="CSV with columns query and item: relevant pairs, by row number or id.")
+        Path,
+        typer.Option(help="Table with the columns query and item (row numbers or ids) and perhaps grade."),
     ],
     query_ids: Annotated[Path | None, typer.Option(help="Ids of the queries, one per line.")] = None,
     gallery_ids: Annotated[Path | None, typer.Option(help="Ids of the gallery, one per line.")] = None,
@@ -213,6 +215,20 @@ def score(
     ours, theirs = read_sides(queries, gallery, query_ids, gallery_ids)
     pairs = read_relevance(relevance, ours, theirs)
     _show({"queries->gallery": evaluate_direction(ours, theirs, pairs, ks_of(ks))}, out)
+
+
+@app.command("check-data")
+def check_table(
+    table: Annotated[Path, typer.Argument(help="The table: .csv, .parquet or .jsonl.")],
+    decode: Annotated[
+        int | None, typer.Option(min=0, help="Decode the files of so many items only; by default of all.")
+    ] = None,
+) -> None:
+    """Show what would be read from a table of your own: splits, what is shared, refusals, sizes, examples.
+
+    crossmodal-peft check-data birds/birds.csv
+    """
+    check_data(table, decode)
 
 
 @app.command()

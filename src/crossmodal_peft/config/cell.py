@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from pydantic import NonNegativeInt
-
 from crossmodal_peft.config.schema import Modality, Strict
 from crossmodal_peft.config.settings import AnyEncoder, Settings, Train, any_of
+from crossmodal_peft.config.types import Seed
 
 
 class Cell(Strict):
@@ -13,7 +12,7 @@ class Cell(Strict):
 
     dataset: str
     method: str
-    seed: NonNegativeInt
+    seed: Seed
     data: dict[str, any_of("datasets")]  # type: ignore[valid-type]
     encoders: dict[Modality, AnyEncoder]
     tuning: any_of("methods")  # type: ignore[valid-type]

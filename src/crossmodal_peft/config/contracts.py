@@ -118,6 +118,8 @@ class EncoderFamilyExtras(Protocol):
 
     LAYERS: str  # The name of the model's list of layers.
     SAMPLE_RATE: PositiveInt  # Hz
+    # Names of the model's parameters on which its output does not depend; they are never trained nor counted.
+    UNUSED: list[str]
 
     def layers(self, model: Any) -> "dict[str, nn.Module]":
         """The layers in order, by their names in the model, for models that do not keep them in one list."""

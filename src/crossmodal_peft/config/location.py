@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from crossmodal_peft.config.cell_file import CELL_FILE, read_cell_file
 from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.config.reading import read
 from crossmodal_peft.config.settings import Paths
+from crossmodal_peft.config.validation import check_paths
 
 DEFAULT_PATHS = "params.yaml"
 
@@ -30,8 +31,12 @@ def paths_of(paths: str, project: Path | None = None) -> Paths:
     files = [own] if own.exists() else []
     if paths != DEFAULT_PATHS:
         files.append(Path(paths) if Path(paths).exists() else project / paths)
-    contents = [yaml.safe_load(file.read_text(encoding="utf-8")) or {} for file in files]
-    return Paths.model_validate({k: v for content in contents for k, v in content.get("paths", {}).items()})
+    found: dict[str, Any] = {}
+    for file in files:
+        content = read(file)
+        block = content.get("paths", {}) if isinstance(content, dict) else {}
+        found |= block if isinstance(block, dict) else check_paths(block, str(file)).model_dump()
+    return check_paths(found, paths)
 
 
 def layout_of(paths: str, project: Path | None = None) -> Layout:

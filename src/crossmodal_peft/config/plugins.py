@@ -4,6 +4,7 @@ import ast
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -123,8 +124,26 @@ def description(kind: str, name: str) -> str:
 
     Raises ValueError naming the line if the file is not valid Python.
     """
-    path = PACKAGE / FOLDERS[kind] / f"{name}.py"
+    return ast.get_docstring(_parsed(PACKAGE / FOLDERS[kind] / f"{name}.py")) or ""
+
+
+@cache
+def constant(kind: str, name: str, attribute: str) -> Any:
+    """The value of a plain constant of one variant's module, read without importing it, which may load torch.
+
+    None if the module has no such constant. Raises ValueError like `description`.
+    """
+    for statement in _parsed(PACKAGE / FOLDERS[kind] / f"{name}.py").body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            if any(isinstance(target, ast.Name) and target.id == attribute for target in targets):
+                with suppress(ValueError):  # It is computed.
+                    return ast.literal_eval(statement.value)
+    return None
+
+
+def _parsed(path: Path) -> ast.Module:
     try:
-        return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        return ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
         raise ValueError(f"{path}:{error.lineno}: cannot be imported: {error.msg}") from error

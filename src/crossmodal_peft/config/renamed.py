@@ -32,7 +32,7 @@ def renamed_keys(config: dict[str, Any]) -> Iterator[str]:
         for key, _ in _found(config, path.split(".")):
             yield f"{key}: renamed to {new}"
     for key, value in _found(config, ["encoders", "*", "source", "converter"]):
-        if value in CONVERTERS:
+        if isinstance(value, str) and value in CONVERTERS:
             yield f"{key}: {value!r} was renamed to {CONVERTERS[value]}"
 
 

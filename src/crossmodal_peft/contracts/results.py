@@ -143,7 +143,7 @@ def _manifest() -> pd.DataFrame:
     sources["image"] = [f"pictures/{i}.png" for i in range(ITEMS)]
     return pd.DataFrame(
         [
-            {"modality": modality, "source": source, "label": label}
+            {"dataset": "data", "item": str(label), "modality": modality, "source": source, "label": label}
             for modality, of in sources.items()
             for label, source in enumerate(of)
         ]

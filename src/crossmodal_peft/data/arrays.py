@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from crossmodal_peft.config.schema import Modality
+from crossmodal_peft.data.labels import with_labels
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Examples:
-    """Items of a split: `rows[modality]` are their array rows, `labels[i]` is the relevance label of item i.
+    """Items of a split: `rows[modality]` are their array rows, items of equal `labels` are positives.
 
     `names[i]` is the name of item i in the manifest.
     """
@@ -85,8 +86,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
 def read_manifests(paths: Mapping[str, Path]) -> pd.DataFrame:
     """The accepted rows of datasets used together, with a column `dataset` and shared labels."""
     manifest = pd.concat([read_manifest(path).assign(dataset=name) for name, path in paths.items()])
-    labels, _ = pd.factorize(manifest["group"], sort=True)
-    return manifest.assign(label=labels).reset_index(drop=True)
+    return with_labels(manifest.reset_index(drop=True))
 
 
 def open_arrays(

@@ -11,9 +11,12 @@ from crossmodal_peft.config.schema import Split
 class Item:
     """One example with a representation in every modality of its dataset.
 
-    Items of the same `group` are relevant to each other and never end up in different splits. Where a
-    modality has several representations (five captions, two speakers), training draws one per epoch and
-    evaluation uses all. `split` is set where the data comes already split; None: a hash of the group decides.
+    Items of the same `group` never end up in different splits. Items with a label in common are relevant to
+    each other; without `labels`, the group is the label. A caption whose `normal_form` (see `data.labels`) is
+    one of its item's labels has that label alone. Where a modality has several representations (five
+    captions, two speakers), training draws one per epoch and evaluation uses all. `split` is set where the
+    data comes already split; None: a hash of the group decides. `also`: rows of a table that were joined to
+    this one.
     """
 
     name: str
@@ -22,6 +25,8 @@ class Item:
     images: list[Path] = field(default_factory=list)
     audios: list[Path] = field(default_factory=list)
     split: str | None = None
+    labels: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     def of(self, modality: str) -> list[str] | list[Path]:
         """Its representations in one modality: captions or file paths."""

@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from crossmodal_peft.data.array_writer import ArrayWriter
 from crossmodal_peft.data.encoder_folder import unknown_share
 from crossmodal_peft.data.inputs import Reader, readers_of
 from crossmodal_peft.data.items import Item, Refused, split_of
+from crossmodal_peft.data.overlaps import Overlaps, overlaps, united
 from crossmodal_peft.data.refusals import Unusable
 from crossmodal_peft.files import atomic_write, delete_partial
 
@@ -23,50 +24,67 @@ LINE_SECONDS = 30.0  # between progress lines
 COLUMNS = ["item", "split", "modality", "row", "source", "reason", "group"]
 
 
+class Prepared(NamedTuple):
+    """A prepared dataset: its manifest, and what its items share."""
+
+    manifest: pd.DataFrame
+    overlaps: Overlaps
+
+
 def prepare(
     root: Path,
     encoder_folders: Mapping[Modality, Path],
     settings: DatasetSettings,
     encoders: dict[str, Any],
     out: Path,
-) -> pd.DataFrame:
+) -> Prepared:
     """Decode every item of the unpacked dataset at `root` once; write a manifest and one array per modality.
 
-    The manifest has a row for each representation of an item: item, group, label (of the group; items with
-    equal labels are relevant to each other), split, modality, row (in the array), length (tokens without
-    padding; -1: all), source (caption or file path), reason (why the item was refused; its row is then -1).
+    The manifest has a row for each representation of an item: item, group, split, modality, row (in the
+    array), length (tokens without padding; -1: all), source (caption or file path), reason (why the item was
+    refused; its row is then -1), labels (of the item, one a line; only if a group is not its items' label),
+    label (a number for these, or for the group). `data.labels` says what is relevant to what.
     Refused items are also listed in refused.csv. Raises ValueError if they are too many or a split is empty.
     """
     dataset = plugins.module("datasets", settings.kind)
     delete_partial(out)
     found = _limited(list(dataset.items(root, settings)), settings)
-    _require_enough([item for item in found if isinstance(item, Refused)], len(found), settings, out)
+    items = [item for item in found if isinstance(item, Item)]
+    count = len(found) + sum(len(item.also) for item in items)
+    _require_enough([item for item in found if isinstance(item, Refused)], count, settings, out)
     if "text" in encoder_folders:
         _require_known(found, encoder_folders["text"], out.name)
     writers = {
-        modality: ArrayWriter(
-            out / f"{modality}.npy", sum(len(item.of(modality)) for item in found if isinstance(item, Item))
-        )
+        modality: ArrayWriter(out / f"{modality}.npy", sum(len(item.of(modality)) for item in items))
         for modality in encoder_folders
     }
     readers = readers_of(dataset, encoder_folders, encoders)
     rows = [
         row for item in shown(found, out.name) for row in _rows(item, writers, readers, root, settings.split)
     ]
-    manifest = pd.DataFrame(rows, columns=COLUMNS)
+    manifest = _manifest(rows)
     refused = [Refused(row["item"], row["reason"]) for row in rows if row["reason"]]
-    _require_enough(refused, len(found), settings, out)
+    _require_enough(refused, count, settings, out)
     _require_all_splits(manifest)
-    groups = sorted(manifest.loc[manifest.reason == "", "group"].unique())
-    manifest["label"] = manifest["group"].map({group: label for label, group in enumerate(groups)}).fillna(-1)
-    manifest["label"] = manifest["label"].astype("int64")
     lengths = {modality: writer.close() for modality, writer in writers.items()}
     manifest["length"] = [
         lengths[m][row] if row >= 0 else -1 for m, row in zip(manifest.modality, manifest.row)
     ]
     with atomic_write(out / "manifest.parquet") as path:
         manifest.to_parquet(path, index=False)
-    return manifest
+    accepted = set(manifest.loc[manifest.reason == "", "item"])
+    return Prepared(manifest, overlaps([item for item in items if item.name in accepted], settings.split))
+
+
+def _manifest(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows with `label`, and with `labels` if these are not the groups."""
+    manifest = pd.DataFrame(rows, columns=[*COLUMNS, "labels"])
+    accepted = manifest.reason == ""
+    names = manifest["labels"]
+    if (names[accepted] == manifest.loc[accepted, "group"]).all():
+        manifest = manifest.drop(columns="labels")
+    codes = {name: code for code, name in enumerate(sorted(names[accepted].unique()))}
+    return manifest.assign(label=names.map(codes).fillna(-1).astype("int64"))
 
 
 def _rows(
@@ -79,7 +97,7 @@ def _rows(
     try:
         inputs = {m: [readers[m](source) for source in item.of(m)] for m in writers}
     except Unusable as error:
-        yield blank | {"reason": str(error)}
+        yield from (blank | {"item": name, "reason": str(error)} for name in (item.name, *item.also))
         return
     for modality, prepared in inputs.items():
         for source, (values, length) in zip(item.of(modality), prepared, strict=True):
@@ -89,6 +107,7 @@ def _rows(
                 "row": writers[modality].add(values, length),
                 "source": str(source.relative_to(root)) if isinstance(source, Path) else source,
                 "group": item.group,
+                "labels": "\n".join(item.labels or [item.group]),
             }
 
 
@@ -146,7 +165,9 @@ def _require_enough(refused: list[Refused], found: int, settings: DatasetSetting
 def _require_all_splits(manifest: pd.DataFrame) -> None:
     missing = {"train", "validation", "test"} - set(manifest.split)
     if missing:
+        groups = manifest[manifest.reason == ""].drop_duplicates("item")["group"]
         raise ValueError(
             f"no items in {', '.join(sorted(missing))}: of {manifest.item.nunique()} items "
-            f"{manifest.loc[manifest.reason != '', 'item'].nunique()} were refused; see `limit` and `split`"
+            f"{manifest.loc[manifest.reason != '', 'item'].nunique()} were refused; "
+            + (united(groups) or "see `limit` and `split`")
         )

@@ -56,11 +56,14 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
 
 
 def restore(model: DualEncoder, path: Path) -> None:
-    """Load trained weights into a model of the same settings, leaving out the loss's parameters.
+    """Load trained weights into a model of the same settings.
 
-    Raises ValueError as `fill`.
+    The loss's parameters are left out, and those on which an encoder's output does not depend. Raises
+    ValueError as `fill`.
     """
-    fill(model, {n: t for n, t in load_file(path).items() if not n.startswith(LOSS)}, str(path))
+    idle = model.unused_names()
+    weights = {n: t for n, t in load_file(path).items() if not n.startswith(LOSS) and n not in idle}
+    fill(model, weights, str(path))
 
 
 def fill(model: DualEncoder, weights: dict[str, Tensor], origin: str) -> None:

@@ -87,6 +87,11 @@ class DualEncoder(nn.Module):
         for encoder in self.encoders:
             encoder.fold()
 
+    def unused_names(self) -> set[str]:
+        """Names of the parameters on which no output depends, such as an encoder's mask token."""
+        named = zip(self.towers, self.encoders)
+        return {f"towers.{m}.encoder.model.{name}" for m, encoder in named for name in encoder.unused_names()}
+
     def trained(self) -> dict[str, nn.Parameter]:
         """The trainable parameters by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
@@ -108,7 +113,24 @@ def build_model(
     for modality, encoder in encoders.items():
         if tuning.cut(modality) != "pooled":
             attach(encoder, adapted_layers(tuning, modality, encoder.depth), tuning.of(modality))
+            freeze_out_of_reach(encoder, tuning.cut(modality))
     return DualEncoder(towers)
+
+
+def freeze_out_of_reach(encoder: Encoder, cut: str) -> None:
+    """Freeze what a method marks as trained but no gradient reaches, so that it is neither counted nor saved.
+
+    That is everything below the cut, where cached activations take the place of the encoder (peft's
+    `bias: all` marks biases everywhere), and what the encoder's output does not depend on.
+    """
+    reached = [*encoder.layers[encoder.start(cut) :], *encoder.final_modules(), encoder.prompts]
+    if cut == "input":
+        reached = [encoder]
+    ids = {id(parameter) for module in reached for parameter in module.parameters()}
+    ids -= {id(encoder.model.get_parameter(name)) for name in encoder.unused_names()}
+    for parameter in encoder.parameters():
+        if id(parameter) not in ids:
+            parameter.requires_grad_(False)
 
 
 def configure(model: DualEncoder, settings: Train) -> None:

@@ -60,6 +60,11 @@ class Encoder(nn.Module):
         """The modules applied to all tokens after the last layer."""
         return [self.model.get_submodule(name) for name in self.family.FINAL]
 
+    def unused_names(self) -> list[str]:
+        """Names in the model of the parameters on which its output does not depend, such as a mask token."""
+        there = dict(self.model.named_parameters())
+        return [name for name in getattr(self.family, "UNUSED", []) if name in there]
+
     def names_of(self, roles: list[str], layers: range) -> list[str]:
         """Names in the model of the modules with the given roles in the given layers."""
         return [f"{self.layer_names[index]}.{self.family.ROLES[role]}" for index in layers for role in roles]

@@ -8,7 +8,7 @@ from torch import Tensor
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.schema import Modality
-from crossmodal_peft.models.dual_encoder import adapted_layers
+from crossmodal_peft.models.dual_encoder import adapted_layers, freeze_out_of_reach
 from crossmodal_peft.models.encoder import Encoder, load_encoder
 
 
@@ -27,16 +27,17 @@ def save_peft_adapters(
         start = f"towers.{modality}.encoder."
         own = {name.removeprefix(start): t for name, t in weights.items() if name.startswith(start)}
         layers = adapted_layers(cell.tuning, modality, base.depth)
-        model = as_peft_model(base, layers, cell.tuning.of(modality), own)
+        model = as_peft_model(base, layers, cell.tuning.cut(modality), cell.tuning.of(modality), own)
         model.save_pretrained(out / modality)
 
 
-def as_peft_model(base: Encoder, layers: range, settings: Any, weights: dict[str, Tensor]) -> Any:
+def as_peft_model(base: Encoder, layers: range, cut: str, settings: Any, weights: dict[str, Tensor]) -> Any:
     """peft's model around a plain encoder, loaded with trained weights by their names in the encoder."""
     from peft import get_peft_model
 
     method = plugins.module("methods", settings.kind)
     model = get_peft_model(base.model, method.configuration(base, layers, settings))
+    freeze_out_of_reach(base, cut)
     theirs = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     named = {f"base_model.{name}": tensor for name, tensor in weights.items()}
     if theirs != named.keys():

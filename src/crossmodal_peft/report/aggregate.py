@@ -37,7 +37,8 @@ PARTS: dict[str, type] = {
 def quality(records: Sequence[Record]) -> pd.DataFrame:
     """One row per cell, direction and metric: `value` as the record has it (a share from 0 to 1, or a rank).
 
-    Entries of a record that are not registered metrics are left out; null becomes NaN.
+    Entries of a record that are not registered metrics are left out; null becomes NaN. `cap`, the highest
+    value that the relevance allows, is a column only if a record has one.
     """
     rows = [
         (
@@ -46,13 +47,15 @@ def quality(records: Sequence[Record]) -> pd.DataFrame:
             metric,
             float("nan") if value is None else float(value),
             *(record["metrics"][direction][count] for count in SIZES),
+            record["metrics"][direction].get("caps", {}).get(metric, float("nan")),
         )
         for record in records
         for direction in sorted(record["metrics"], key=_rank_of_direction)
         for metric, value in record["metrics"][direction].items()
         if is_metric(metric)
     ]
-    return pd.DataFrame(rows, columns=[*CELL, "direction", "metric", "value", *SIZES])
+    found = pd.DataFrame(rows, columns=[*CELL, "direction", "metric", "value", *SIZES, "cap"])
+    return found if found["cap"].notna().any() else found.drop(columns="cap")
 
 
 def costs(records: Sequence[Record]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from crossmodal_peft.retrieval.caps import CAPPED
 from crossmodal_peft.retrieval.metrics import definitions, metric_named, with_intervals
 
 if TYPE_CHECKING:
@@ -14,13 +15,14 @@ OVER_QUERIES = ["median_rank"]  # Shown along with the metrics that have an inte
 
 
 def summary_table(directions: Mapping[str, "Direction"]) -> pd.DataFrame:
-    """One row per direction: metrics and conditions of its summary, intervals as NAME_low and NAME_high."""
+    """One row per direction: metrics and conditions of its summary, NAME_low, NAME_high and NAME_cap."""
     rows = []
     for name, direction in directions.items():
-        row = {key: value for key, value in direction.summary.items() if key != "intervals"}
+        row = {key: value for key, value in direction.summary.items() if key not in ("intervals", "caps")}
         row["k_above_gallery"] = " ".join(map(str, row["k_above_gallery"]))
         for metric, (low, high) in direction.summary["intervals"].items():
             row |= {f"{metric}_low": low, f"{metric}_high": high}
+        row |= {f"{metric}_cap": cap for metric, cap in direction.summary["caps"].items()}
         rows.append({"direction": name, **row})
     return pd.DataFrame(rows)
 
@@ -42,6 +44,8 @@ def readable(directions: Mapping[str, "Direction"]) -> str:
         f"{definitions(shown)} R: relevant items of a query. Shares are in percent, with 95 % bootstrap "
         "intervals over queries. Ties count by their expected value over random orders."
     )
+    if any("≤" in str(cell) for row in rows for cell in row.values()):
+        caption += f" {CAPPED}"
     return f"{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n\n{caption}"
 
 
@@ -61,9 +65,10 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _printed(summary: Mapping[str, Any], name: str) -> str:
-    """A metric, with its interval if it has one; empty if its K was not evaluated."""
+    """A metric, with its interval and its cap if it has them; empty if its K was not evaluated."""
     if name not in summary:
         return ""
     printed = metric_named(name).printed
     interval = ", ".join(map(printed, summary["intervals"].get(name, [])))
-    return printed(summary[name]) + (f" [{interval}]" if interval else "")
+    cap = f" ≤ {printed(summary['caps'][name])}" if name in summary["caps"] else ""
+    return printed(summary[name]) + (f" [{interval}]" if interval else "") + cap

@@ -3,6 +3,7 @@
 A method is called better than another only if the paired test says so after Holm's correction.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,8 +48,8 @@ def _lines(quality: pd.DataFrame, costs: pd.DataFrame, significance: pd.DataFram
     points = _points(recall, costs)
     sizes = recall.drop_duplicates("direction")
     yield f"{seeds_of(quality).capitalize()} a method. " + " ".join(
-        f"{arrow(direction)}: {queries} queries, gallery of {gallery}."
-        for direction, queries, gallery in zip(sizes["direction"], sizes["queries"], sizes["gallery"])
+        f"{arrow(str(row.direction))}: {row.queries} queries, gallery of {row.gallery}{_cap(row)}."
+        for row in sizes.itertuples()
     )
     yield ""
     for direction, rows in over_seeds(recall, ["direction", "method"], "value").groupby(
@@ -61,6 +62,12 @@ def _lines(quality: pd.DataFrame, costs: pd.DataFrame, significance: pd.DataFram
     yield _cheapest_unbeaten(points, tests)
     yield ""
     yield _power(significance)
+
+
+def _cap(row: Any) -> str:
+    """What the relevance allows in a direction, if it is less than everything."""
+    cap = getattr(row, "cap", math.nan)
+    return "" if math.isnan(cap) else f", {NAME} of at most {UNIT.factor * cap:.1f} for any model"
 
 
 def _best(direction: str, means: pd.DataFrame, tests: pd.DataFrame) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from crossmodal_peft.retrieval.bootstrap import bootstrap_interval
+from crossmodal_peft.retrieval.caps import caps
 from crossmodal_peft.retrieval.conditions import conditions
 from crossmodal_peft.retrieval.embeddings import Gallery, pooled
 from crossmodal_peft.retrieval.metrics import metrics, summarise, with_intervals
@@ -64,8 +65,9 @@ def evaluate_direction(
 ) -> Direction:
     """Metrics of one direction; `emergent` says that its modalities were never trained against each other.
 
-    The summary holds means, sizes, and `intervals`: 95 % bootstrap intervals over queries. The rows hold
-    `query` (its position), every metric, and the positions and scores of the best ten items.
+    The summary holds means, sizes, `intervals`: 95 % bootstrap intervals over queries, and `caps`: the
+    highest values that the relevance allows, where they are below 1. The rows hold `query` (its position),
+    every metric, and the positions and scores of the best ten items.
     """
     ranks = rank(
         queries.embeddings,
@@ -84,6 +86,7 @@ def evaluate_direction(
         "emergent": emergent,
         **summarise(values),
         "intervals": intervals(values),
+        "caps": caps(relevance, queries.contents, gallery.contents, ks),
     }
     return Direction(summary, rows)
 

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from crossmodal_peft.retrieval.captions import captions
+
 PER_DIRECTION = 5
 
 
@@ -21,8 +23,7 @@ def hardest_queries(queries: pd.DataFrame, manifests: dict[str, pd.DataFrame]) -
 
 
 def _of_direction(part: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
-    captions = manifest[manifest.modality == "text"].groupby("label")["source"].first()
-    source, caption = manifest["source"].to_numpy(), manifest["label"].map(captions).to_numpy()
+    source, caption = manifest["source"].to_numpy(), captions(manifest).to_numpy()
     part = part.assign(first=part["retrieved"].str[0])
     worst = part.groupby("query")["first_rank"].mean().sort_values(ascending=False, kind="stable")
     rows = []

@@ -40,12 +40,12 @@ class Relevance:
 
 
 def relevance_from_labels(query_labels: ArrayLike, gallery_labels: ArrayLike) -> Relevance:
-    """A gallery item is relevant to a query if their labels are equal.
+    """A gallery item is relevant to a query if they have a label in common.
 
     Args:
-        query_labels: (queries,) labels, strings or integers: a class, or the id of the item that was
-            captioned.
-        gallery_labels: (gallery,) labels of the same type.
+        query_labels: (queries,) or (queries, m) labels, strings or integers: a class, or the id of the item
+            that was captioned. A row with fewer than m labels repeats one of its own.
+        gallery_labels: (gallery,) or (gallery, m) labels of the same type.
 
     Raises:
         TypeError: one side has strings and the other numbers, so no labels could ever be equal.
@@ -55,6 +55,8 @@ def relevance_from_labels(query_labels: ArrayLike, gallery_labels: ArrayLike) ->
         raise TypeError(
             f"labels of different types: queries {query_array.dtype}, gallery {gallery_array.dtype}"
         )
+    if query_array.ndim > 1 or gallery_array.ndim > 1:
+        return _from_several(query_array, gallery_array)
     codes = np.unique(np.concatenate([query_array, gallery_array]), return_inverse=True)[1]
     query_codes, gallery_codes = np.split(codes, [len(query_array)])
     by_label = np.argsort(gallery_codes, kind="stable")
@@ -63,6 +65,14 @@ def relevance_from_labels(query_labels: ArrayLike, gallery_labels: ArrayLike) ->
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     position = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - starts, counts)
     return Relevance(offsets, by_label[position].astype(np.int64), len(gallery_array))
+
+
+def _from_several(query_labels: NDArray, gallery_labels: NDArray) -> Relevance:
+    """As `relevance_from_labels`, with several labels a row: pairs of all places of labels, once each."""
+    queries, gallery = (of.reshape(len(of), -1) for of in (query_labels, gallery_labels))
+    places = relevance_from_labels(queries.ravel(), gallery.ravel())
+    rows = places.queries // queries.shape[1], places.items // gallery.shape[1]
+    return relevance_from_pairs(*rows, len(queries), len(gallery))
 
 
 def relevance_from_pairs(

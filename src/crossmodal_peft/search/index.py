@@ -29,8 +29,8 @@ class Index:
     """The searchable items of one cell or folder, by modality; `split`: of the cell's dataset, or "folder".
 
     `vectors` are exact inner-product indexes. Row i of `items` describes vector i: dataset, item (its
-    name), source (a caption, or a file path in the unpacked dataset or in the folder), caption, label (items
-    with equal labels are relevant to each other).
+    name), source (a caption, or a file path in the unpacked dataset or the folder), caption, labels (codes;
+    rows with one in common are relevant to each other).
     """
 
     cell: str
@@ -80,19 +80,20 @@ def index_galleries(
     name: str, split: str, galleries: list[dict[str, "Gallery"]], manifest: pd.DataFrame
 ) -> Index:
     """Index galleries by modality, one mapping per split and dataset. Each caption is indexed once."""
+    from crossmodal_peft.retrieval.captions import captions
     from crossmodal_peft.retrieval.embeddings import pooled
 
-    captions = manifest[manifest.modality == "text"].groupby("label")["source"].first()
+    described = manifest.assign(caption=captions(manifest))[
+        ["dataset", "item", "source", "caption", "labels"]
+    ]
     vectors, items = {}, {}
     for modality in dict.fromkeys(m for by_modality in galleries for m in by_modality):
         gallery = pooled([by_modality[modality] for by_modality in galleries if modality in by_modality])
-        rows = manifest.iloc[gallery.positions][["dataset", "item", "source", "label"]].reset_index(drop=True)
-        if modality == "text":
-            rows = rows.drop_duplicates(["label", "source"])
+        rows = described.iloc[gallery.positions].reset_index(drop=True)
+        rows = rows.drop_duplicates(["labels", "source"])
         vectors[modality] = faiss.IndexFlatIP(gallery.embeddings.shape[1])
         vectors[modality].add(gallery.embeddings.numpy()[rows.index])
-        caption = rows["label"].map(captions).fillna(rows["item"])
-        items[modality] = rows.assign(caption=caption).reset_index(drop=True)
+        items[modality] = rows.reset_index(drop=True)
     return Index(name, split, vectors, items)
 
 
@@ -108,7 +109,10 @@ def open_index(name: str, layout: Layout) -> Index:
         return build_index(name, layout, "test")
     if description.get("weights_sha256") != file.weights_sha256:
         return build_index(name, layout, description.get("split", "test"))
-    return read_index(folder, description, f"crossmodal-peft index {name}")
+    index = read_index(folder, description, f"crossmodal-peft index {name}")
+    if not all("labels" in of for of in index.items.values()):  # Of a release in which a row had one label.
+        return build_index(name, layout, index.split)
+    return index
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:
@@ -125,12 +129,9 @@ def read_index(folder: Path, description: dict[str, Any], command: str) -> Index
         if not (folder / path).exists() or sha256(folder / path) != expected:
             raise ValueError(f"{folder / path}: changed or missing; rebuild with: {command}")
     modalities = description["modalities"]
-    return Index(
-        description["cell"],
-        description["split"],
-        {modality: faiss.read_index(str(folder / f"{modality}.faiss")) for modality in modalities},
-        {modality: pd.read_parquet(folder / f"{modality}.parquet") for modality in modalities},
-    )
+    items = {modality: pd.read_parquet(folder / f"{modality}.parquet") for modality in modalities}
+    vectors = {modality: faiss.read_index(str(folder / f"{modality}.faiss")) for modality in modalities}
+    return Index(description["cell"], description["split"], vectors, items)
 
 
 def save_index(index: Index, weights_sha256: str, folder: Path) -> None:

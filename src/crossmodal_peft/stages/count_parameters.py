@@ -13,9 +13,15 @@ def count_parameters(
     scalars: int,
     layout: Layout,
 ) -> None:
-    """Count every method's parameters on `encoders`, including projections and the scalars of the loss."""
-    from crossmodal_peft.models.budget import count_on_meta
+    """Count every method's parameters on `encoders`, including projections and the scalars of the loss.
 
+    Raises ValueError if an option of a method changes nothing.
+    """
+    from crossmodal_peft.models.budget import count_on_meta
+    from crossmodal_peft.models.trial import check_options
+
+    for name, tuning in methods.items():
+        check_options(name, tuning)
     table = count_on_meta(methods, encoders, width, scalars)
     with atomic_write(layout.results / "paper_scale.csv") as path:
         table.to_csv(path, index=False)

@@ -16,7 +16,9 @@ def prepare_dataset(
     from crossmodal_peft.data.refusals import by_reason
 
     root = dataset_root(data, layout)
-    manifest = prepare(root, layout.folders(data.encoders), data, encoders, layout.manifest(name).parent)
+    manifest, shared = prepare(
+        root, layout.folders(data.encoders), data, encoders, layout.manifest(name).parent
+    )
     refused, accepted = (manifest[(manifest.reason != "") == lost] for lost in (True, False))
     sizes = accepted.groupby("split")["item"].nunique()
     gallery = accepted[accepted.split == "test"].groupby("modality").size()
@@ -25,7 +27,7 @@ def prepare_dataset(
     return (
         f"{name}: {', '.join(f'{n} {split}' for split, n in sizes.items())} items; "
         f"gallery of the test split: {', '.join(f'{n} {modality}' for modality, n in gallery.items())}; "
-        f"{refused['item'].nunique()} refused{where}"
+        f"{refused['item'].nunique()} refused{where}" + (f"; {shared}" if str(shared) else "")
     )
 
 

@@ -45,9 +45,11 @@ def train_cell(cell: Cell, layout: Layout, logging: Logging, bar: bool = False) 
 def _train_cell(
     cell: Cell, layout: Layout, logging: Logging, bar: bool, requested: Callable[[], bool], without: list[str]
 ) -> None:
+    from crossmodal_peft.data.labels import apart
     from crossmodal_peft.models import checkpoint
     from crossmodal_peft.models.budget import fit_cell
     from crossmodal_peft.models.dual_encoder import configure
+    from crossmodal_peft.models.trial import check_options
     from crossmodal_peft.training import distributed, hardware
     from crossmodal_peft.training.cell_data import open_data
     from crossmodal_peft.training.checkpointing import Checkpointer, StateFolder
@@ -63,7 +65,10 @@ def _train_cell(
         check_receipt(folder)
     cell, inputs = fit_cell(cell, folders), input_hashes(cell, layout)
     manifest, activations = open_data(cell, layout)
+    if shared := apart(manifest):
+        say(f"{shared} captions or labels are in train of one dataset and not of another; see `split`")
     model = checkpoint.load_model(cell, folders, kernel).to(device)
+    check_options(cell.method, cell.tuning, model)
     configure(model, cell.train)
     depends: dict[str, Any] = {"settings": cell.model_dump(mode="json"), "inputs": inputs, "how": how}
     depends |= {"code": loaded_code(), "versions": versions()}

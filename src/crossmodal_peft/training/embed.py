@@ -6,7 +6,7 @@ import torch
 
 from crossmodal_peft.data.arrays import Activations
 from crossmodal_peft.models.dual_encoder import DualEncoder
-from crossmodal_peft.retrieval.embeddings import Gallery, gallery_rows
+from crossmodal_peft.retrieval.embeddings import Gallery, gallery, gallery_rows
 from crossmodal_peft.training import bucketing
 
 BATCH = 128
@@ -32,7 +32,7 @@ def embed_split(
                 items = bucketing.parts(inputs, device)
                 found = [model.embed(modality, *bucketing.rows(inputs, part)).cpu() for part in items]
                 chunks.append(bucketing.joined(found, items))
-        return Gallery(torch.cat(chunks), part.label.to_numpy(), part.index.to_numpy())
+        return gallery(torch.cat(chunks), part)
 
     return {
         dataset: {

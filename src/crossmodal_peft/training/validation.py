@@ -62,7 +62,7 @@ def _first_relevant(
     """(queries,) each: items above the best relevant one, items tied with it, relevant ones among these."""
     height, found = max(SCORES_AT_ONCE // len(gallery), 1), []
     for first in range(0, len(queries), height):
-        relevant = torch.from_numpy(labels[0][first : first + height, None] == labels[1])
+        relevant = torch.from_numpy(_share_a_label(labels[0][first : first + height], labels[1]))
         scores = queries[first : first + height] @ gallery.T
         best = scores.masked_fill(~relevant, -torch.inf).amax(dim=1, keepdim=True)
         level = scores == best
@@ -70,6 +70,12 @@ def _first_relevant(
         found.append(torch.stack(counts))
     above, tied, relevant_tied = torch.cat(found, dim=1).numpy()
     return above, tied, relevant_tied
+
+
+def _share_a_label(queries: NDArray, gallery: NDArray) -> NDArray:
+    """(queries, gallery) bool, for labels (n,) or, of several a row, (n, m)."""
+    ours, theirs = (of.reshape(len(of), -1).T for of in (queries, gallery))
+    return np.logical_or.reduce([a[:, None] == b for a in ours for b in theirs])
 
 
 def _hits(above: NDArray, tied: NDArray, relevant: NDArray, k: int) -> NDArray:

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 from pydantic import Field
 
 from crossmodal_peft.config.schema import DownloadedData
 from crossmodal_peft.data.http import Published, fetch
 from crossmodal_peft.data.items import Item, Refused
+from crossmodal_peft.tabular.table import read_table
 
 MODALITIES = ("text", "audio")
 REVISION = "d004db3ea1b01cf4fd0347dd8d27db90cadc8809"
@@ -32,6 +32,7 @@ SHA256 = {
 }
 CLIPS = {"train": 49838, "val": 495, "test": 975}
 SUFFIXES = (".flac", ".wav")
+COLUMNS = ("youtube_id", "start_time", "caption")
 
 
 class Settings(DownloadedData):
@@ -85,17 +86,21 @@ def clips(root: Path, split: str) -> Path | None:
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
-    """The clips of all splits, in table order, each with all its captions; every clip is its own group."""
+    """The clips of all splits, in table order, each with all its captions; every clip is its own group.
+
+    Raises ValueError as `read_table`.
+    """
     for split, side in SIDES.items():
         path, folder = captions(root, split), clips(root, split)
         if path is None or folder is None:
             raise ValueError(f"{root}: captions or clips of {split} have disappeared since the download")
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        clips_of = table.groupby(["youtube_id", "start_time"], sort=False)
-        if len(clips_of) != CLIPS[split]:
-            yield Refused(path.name, f"has {len(clips_of)} clips, but {CLIPS[split]} were published")
-        for (video, start), rows in clips_of:
-            yield _item(split, side, folder, f"{video}_{start}", list(rows["caption"]))
+        captions_of: dict[str, list[str]] = {}
+        for row in read_table(path, COLUMNS, required=[(column,) for column in COLUMNS]).rows():
+            captions_of.setdefault(f"{row['youtube_id']}_{row['start_time']}", []).append(row["caption"])
+        if len(captions_of) != CLIPS[split]:
+            yield Refused(path.name, f"has {len(captions_of)} clips, but {CLIPS[split]} were published")
+        for clip, found in captions_of.items():
+            yield _item(split, side, folder, clip, found)
 
 
 def _item(split: str, side: str, folder: Path, clip: str, found: list[str]) -> Item | Refused:

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-
 from crossmodal_peft.config.schema import DownloadedData
 from crossmodal_peft.data.archives import unpack as unpack_archive
 from crossmodal_peft.data.http import Published, fetch
 from crossmodal_peft.data.items import Item, Refused
+from crossmodal_peft.data.named_files import named_file
+from crossmodal_peft.tabular.table import read_table
 
 MODALITIES = ("text", "audio")
 RECORD = "https://zenodo.org/record/4783391/files"
@@ -111,7 +111,7 @@ def places(root: Path, split: str) -> tuple[Path, Path] | None:
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
     """The clips of all splits, in the order of their caption tables; every clip is its own group.
 
-    Clips longer than the encoder's window are cut at the end.
+    Clips longer than the encoder's window are cut at the end. Raises ValueError as `read_table`.
     """
     for split, part in PARTS.items():
         found = places(root, split)
@@ -119,19 +119,21 @@ def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
             raise ValueError(
                 f"{root}: no clotho_captions_{split}.csv with a folder of audio files; see the receipt"
             )
-        table = pd.read_csv(found[0], dtype=str, keep_default_na=False, encoding="utf-8")
-        if len(table) != part.clips:
-            yield Refused(found[0].name, f"has {len(table)} clips, but {part.clips} were published")
-        for row in table.to_dict("records"):
+        columns = ["file_name", *CAPTIONS]
+        rows = list(read_table(found[0], columns, required=[(column,) for column in columns]).rows())
+        if len(rows) != part.clips:
+            yield Refused(found[0].name, f"has {len(rows)} clips, but {part.clips} were published")
+        for row in rows:
             yield _item(split, part.side, found[1], row)
 
 
-def _item(split: str, side: str, audio: Path, row: dict[Any, str]) -> Item | Refused:
+def _item(split: str, side: str, audio: Path, row: dict[str, str]) -> Item | Refused:
     name = f"{split}/{row['file_name']}"
     texts = [text for key in CAPTIONS if (text := row[key].strip())]
-    clip = audio / row["file_name"]
-    if not clip.is_file():
-        return Refused(name, f"{clip.name}: no such file")
+    try:
+        clip = named_file(audio, row["file_name"])
+    except ValueError as error:
+        return Refused(name, str(error))
     if not texts:
         return Refused(name, "no caption")
     return Item(name=name, group=f"clotho:{name}", texts=texts, audios=[clip], split=side)

@@ -10,38 +10,39 @@ segment shorter than `min_seconds` is widened around its middle; its image is th
 window starts where the segment starts. All segments of a video are in the same split.
 """
 
-import pickle
+import math
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from PIL import Image
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from crossmodal_peft.config.schema import FolderData
+from crossmodal_peft.config.types import Amount, Place, Positive
 from crossmodal_peft.data.items import Item, Refused, split_of
+from crossmodal_peft.data.narrations import narrations, said
 from crossmodal_peft.data.video import audio_between, duration, frame_at
+from crossmodal_peft.tabular import cells
 
 MODALITIES = ("text", "image", "audio")
 SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
-Narration = dict[str, list[Any]]  # start and end in seconds, text: parallel lists
 
 
 class Settings(FolderData):
     """Where the narrations are, the minimum length of a segment, and how many videos and segments to keep."""
 
     kind: Literal["howto100m"]
-    captions: str = Field(
+    captions: Place = Field(
         "captions", description="A folder of CSV files, a .json or a .pickle file, inside `folder`."
     )
-    min_seconds: PositiveFloat = Field(10.0, description="Shorter segments are widened to this length.")
-    max_videos: PositiveInt | None = Field(
+    min_seconds: Amount = Field(10.0, description="Shorter segments are widened to this length.")
+    max_videos: Positive | None = Field(
         None, description="Maximum number of videos, chosen by a hash of their ids."
     )
-    max_clips: PositiveInt | None = Field(
+    max_clips: Positive | None = Field(
         None, description="Maximum number of segments per video, evenly spread."
     )
 
@@ -93,8 +94,12 @@ def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
     chosen = sorted(found, key=lambda video: sha256(video.encode()).digest())[: settings.max_videos]
     narration_of = narrations(root / settings.captions, set(chosen))
     for video in sorted(chosen):
+        narration = narration_of.get(video, Refused(video, "no narration"))
+        if isinstance(narration, Refused):
+            yield narration
+            continue
         try:
-            yield from _segments(video, found[video], narration_of.get(video), settings)
+            yield from _segments(video, found[video], narration, settings)
         except ValueError as error:
             yield Refused(video, str(error))
 
@@ -110,84 +115,40 @@ def read_audio(path: Path, rate: int) -> np.ndarray:
     return audio_between(*_parse(path), rate)
 
 
-def narrations(path: Path, wanted: set[str]) -> dict[str, Narration]:
-    """The narrations of the wanted videos; a JSON file is streamed, so that only these are kept in memory.
-
-    Raises ValueError naming the file if it is damaged, or if it is a pickle that would build or call anything
-    but dicts, lists, strings and numbers.
-    """
-    if path.is_dir():
-        files = {video: path / f"{video}.csv" for video in sorted(wanted)}
-        return {video: _read_csv(file) for video, file in files.items() if file.is_file()}
-    if path.suffix == ".pickle":
-        return {video: lists for video, lists in _read_pickle(path).items() if video in wanted}
-    import ijson
-
-    try:
-        with open(path, "rb") as file:
-            found = ijson.kvitems(file, "", use_float=True)
-            return {video: lists for video, lists in found if video in wanted}
-    except ijson.JSONError as error:
-        raise ValueError(f"{path}: not valid JSON: {' '.join(str(error).split())}") from None
-
-
-class PlainUnpickler(pickle.Unpickler):
-    """Unpickles only what needs no class or function: dicts, lists, strings and numbers."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Refuse every class and function."""
-        raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is never loaded")
-
-
-def _read_pickle(path: Path) -> dict[str, Narration]:
-    try:
-        with open(path, "rb") as file:
-            found = PlainUnpickler(file).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, AttributeError) as error:
-        raise ValueError(f"{path}: pickle refused: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: pickle refused: not a dict")
-    return found
-
-
-def _read_csv(path: Path) -> Narration:
-    try:
-        table = pd.read_csv(path, keep_default_na=False)
-    except ValueError as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
-    return {str(column): table[column].tolist() for column in table}
-
-
-def _segments(
-    video: str, path: Path, narration: Narration | None, settings: Settings
-) -> Iterator[Item | Refused]:
+def _segments(video: str, path: Path, narration: Any, settings: Settings) -> Iterator[Item | Refused]:
     """The segments of a video. Raises ValueError if it cannot be used at all."""
-    if narration is None:
-        raise ValueError("no narration")
-    try:
-        lines = list(zip(narration["start"], narration["end"], narration["text"], strict=True))
-    except (KeyError, TypeError, ValueError):
-        raise ValueError("its narration is not three lists of equal length: start, end and text") from None
+    lines = said(narration)
     length, numbers = duration(path), range(len(lines))
     for number in numbers if settings.max_clips is None else spread(len(lines), settings.max_clips):
         name, (start, end, text) = f"{video}/{number}", lines[number]
         try:
-            start, end = widened(float(start), float(end), settings.min_seconds, length)
+            start, end = widened(_seconds(start), _seconds(end), settings.min_seconds, length)
+            texts = cells.texts(text, "text")
         except ValueError as error:
             yield Refused(name, str(error))
             continue
-        if not str(text).strip():
+        if not texts:
             yield Refused(name, "no caption")
             continue
         segment = path.with_name(f"{path.name}#t={start:.3f},{end:.3f}")
         yield Item(
             name=name,
             group=f"howto100m:{name}",
-            texts=[str(text).strip()],
+            texts=texts,
             images=[segment],
             audios=[segment],
             split=split_of(video, settings.split),
         )
+
+
+def _seconds(value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.inf
+    if math.isinf(seconds):
+        raise ValueError(f"{value!r} is not a number of seconds")
+    return seconds
 
 
 def widened(start: float, end: float, least: float, length: float) -> tuple[float, float]:

@@ -20,7 +20,9 @@ from crossmodal_peft.data import images
 from crossmodal_peft.data.archives import unpack as unpack_archive
 from crossmodal_peft.data.http import Published, fetch
 from crossmodal_peft.data.items import Item, Refused
+from crossmodal_peft.data.named_files import named_file
 from crossmodal_peft.files import read_json, sha256
+from crossmodal_peft.tabular import cells
 
 MODALITIES = ("text", "image")
 SIDES = {"train": "train", "restval": "train", "val": "validation", "test": "test"}
@@ -94,30 +96,38 @@ def unpack(raw: Path, out: Path, folder: str | None, mirrors: list[str], name: s
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
-    """All photographs, in the order of the JSON file; every photograph is its own group."""
+    """All photographs, in the order of the JSON file; every photograph is its own group.
+
+    Raises ValueError if the file is not such an object.
+    """
     path = root / f"dataset_{settings.name}.json"
-    found = read_json(path, "it must be one of Karpathy's split files").get("images")
+    fix = f"extract it anew from {SPLITS_ADDRESS}"
+    found = read_json(path, fix).get("images")
     if not isinstance(found, list):
-        raise ValueError(f"{path}: not one of Karpathy's split files: no list of images")
+        raise ValueError(f"{path}: not one of Karpathy's split files, which have a list of images; {fix}")
     if len(found) != PHOTOGRAPHS[settings.name]:
         published = PHOTOGRAPHS[settings.name]
         yield Refused(path.name, f"has {len(found)} photographs, but {published} were published")
-    for number, image in enumerate(found, start=1):
+    for number, image in enumerate(found):
+        name = image.get("filename") if isinstance(image, dict) else None
+        if not isinstance(name, str) or not name:
+            yield Refused(f"images[{number}]", f"is not an object with a filename: {str(image)[:40]}")
+            continue
         try:
-            folder = image.get("filepath", "flickr30k-images")
-            yield _item(root / folder / image["filename"], image, settings.name)
-        except (AttributeError, LookupError, TypeError) as error:
-            yield Refused(f"{path.name}, image {number}", f"is not as published: {error!r}")
+            yield _item(root, name, image, settings.name)
+        except ValueError as error:
+            yield Refused(name, str(error))
 
 
-def _item(photograph: Path, image: dict[str, Any], dataset: str) -> Item | Refused:
-    name = image["filename"]
-    texts = [text for sentence in image["sentences"] if (text := sentence["raw"].strip())]
-    if image["split"] not in SIDES:
-        return Refused(name, f"split is {image['split']!r}, not one of: {', '.join(SIDES)}")
+def _item(root: Path, name: str, image: dict[str, Any], dataset: str) -> Item:
+    """The item of a photograph. Raises ValueError with the reason if it cannot be used."""
+    side, sentences = cells.name(image.get("split"), "split"), image.get("sentences")
+    if side not in SIDES:
+        raise ValueError(f"split is {side!r}, not one of: {', '.join(SIDES)}")
+    if not isinstance(sentences, list) or not all(isinstance(sentence, dict) for sentence in sentences):
+        raise ValueError("sentences is not a list of objects")
+    texts = cells.texts([sentence.get("raw") for sentence in sentences], "raw")
     if not texts:
-        return Refused(name, "no caption")
-    if not photograph.is_file():
-        return Refused(name, f"{photograph.parent.name}/{name}: no such file")
-    group = f"{dataset}:{name}"
-    return Item(name=name, group=group, texts=texts, images=[photograph], split=SIDES[image["split"]])
+        raise ValueError("no caption")
+    photograph = named_file(root, f"{image.get('filepath', 'flickr30k-images')}/{name}")
+    return Item(name=name, group=f"{dataset}:{name}", texts=texts, images=[photograph], split=SIDES[side])

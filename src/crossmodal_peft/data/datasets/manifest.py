@@ -1,31 +1,38 @@
-"""The user's own data: a table in CSV, Parquet or JSON Lines, and the files that it names.
+"""The user's own data: a table in CSV, TSV, Parquet or JSON Lines, and the files that it names.
 
 Source, licence and citation are the user's. Columns:
 
-- `id`: name of the item, unique;
+- `id`: name of the item, unique; default: its files;
 - `split`: train, validation or test; without it a hash of the group decides (setting `split`);
 - `caption`, or `captions` for several, as a list (in CSV a JSON list);
 - `image`, `audio`: file path relative to the table; in Parquet and JSON Lines also a list of paths;
-- `group`: items of one group are relevant to each other and in the same split; default: one group per item.
+- `group`: items of one group are in the same split; default: one group per item;
+- `label`: items with a label in common are relevant to each other, also a list; default: their captions.
 
-Other columns are ignored.
+Other columns are ignored. Rows with the same files are one item, and without `split`, items that share a file
+or a caption are one group (see `data.overlaps`); labelled items may share captions with those of other sides.
 """
 
-import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
 from pydantic import Field
 
 from crossmodal_peft.config.schema import FoundData, mark
 from crossmodal_peft.data import images
 from crossmodal_peft.data.items import Item, Refused
-from crossmodal_peft.files import sha256, why_missing
+from crossmodal_peft.data.labels import normal_form
+from crossmodal_peft.data.named_files import named_file
+from crossmodal_peft.data.overlaps import own_items
+from crossmodal_peft.files import parse_json, sha256, why_missing
+from crossmodal_peft.tabular import cells
+from crossmodal_peft.tabular.table import Table, read_table
 
 MODALITIES = ("text", "image", "audio")
 SPLITS = ("train", "validation", "test")
+LIST = re.compile(r"""\s*\[\s*["'].*["']\s*\]\s*""", re.DOTALL)  # As JSON or Python writes it.
 read_image = images.read_image
 
 
@@ -34,13 +41,14 @@ class Settings(FoundData):
 
     kind: Literal["manifest"]
     manifest: str = Field(
-        description="The table: .csv, .parquet or .jsonl.", pattern=r"\.(csv|parquet|jsonl)$"
+        description="The table: .csv, .tsv, .parquet or .jsonl.", pattern=r"\.(csv|tsv|parquet|jsonl)$"
     )
 
     @property
     def source(self) -> str:
-        """The kind, the table's name, and a short hash of its path."""
-        return f"{self.kind}-{Path(self.manifest).stem}-{mark(self.manifest)}"
+        """The kind, the table's name in letters that every shell knows, and a short hash of its path."""
+        stem = re.sub(r"[^A-Za-z0-9._-]", "_", Path(self.manifest).stem)
+        return f"{self.kind}-{stem}-{mark(self.manifest)}"
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -49,8 +57,8 @@ class Settings(FoundData):
 
     @property
     def read(self) -> list[str]:
-        """The table."""
-        return [self.manifest]
+        """The table, by its name on the disk."""
+        return [str(_table(self.manifest))]
 
 
 def download(raw: Path, manifest: str) -> dict[str, str]:
@@ -58,93 +66,99 @@ def download(raw: Path, manifest: str) -> dict[str, str]:
 
     Raises ValueError if the table does not exist.
     """
-    if not Path(manifest).is_file():
-        raise ValueError(why_missing(Path(manifest)))
-    return {"source": manifest, "licence": "the user's own", "sha256": sha256(Path(manifest))}
+    table = _table(manifest)
+    if not table.is_file():
+        raise ValueError(why_missing(table))
+    return {"source": manifest, "licence": "the user's own", "sha256": sha256(table)}
 
 
 def unpack(raw: Path, out: Path, manifest: str) -> Path:
     """The folder of the table, to which its file paths are relative."""
-    return Path(manifest).parent
+    return _table(manifest).parent
+
+
+def _table(manifest: str) -> Path:
+    """The table, or where it should be; accents in its name may be composed in another way on the disk."""
+    path = Path(manifest)
+    try:
+        return path if path.is_file() else named_file(Path(path.anchor), str(path.relative_to(path.anchor)))
+    except ValueError:
+        return path
 
 
 def items(root: Path, settings: Settings) -> Iterator[Item | Refused]:
-    """All rows of the table, in order.
+    """The items of the table, in the order of their first rows.
 
     Raises ValueError if the table cannot be read, or lacks a column for a modality of the dataset.
     """
-    table = read_table(Path(settings.manifest))
-    _require_columns(table, settings)
-    sides: dict[str, str] = {}
-    names: set[str] = set()
-    for number, row in enumerate(table.to_dict("records"), start=1):
-        name = str(_values(row.get("id"))[0]) if _values(row.get("id")) else ""
-        if not name or name in names:
-            yield Refused(name or f"row {number}", f"row {number}: duplicate id" if name else "no id")
-            continue
-        names.add(name)
+    media = [(modality,) for modality in settings.encoders if modality != "text"]
+    needed = [("caption", "captions"), *media] if "text" in settings.encoders else media
+    known = ["id", "split", "group", "label", "caption", "captions", *(modality for (modality,) in media)]
+    table = read_table(_table(settings.manifest), known, needed)
+    if table.others:
+        print(f"{settings.manifest}: columns that are not read: {', '.join(table.others)}", flush=True)
+    return own_items(list(_rows(root, table, settings)), by_caption="label" not in table.columns)
+
+
+def _rows(root: Path, table: Table, settings: Settings) -> Iterator[Item | Refused]:
+    taken: set[str] = set()
+    for number, row in enumerate(table.rows()):
+        place = table.place(number)
         try:
-            item = _item(root, name, {str(k): v for k, v in row.items()}, settings)
+            name = _name(row, place, taken)
+        except ValueError as error:
+            yield Refused(place, str(error))
+            continue
+        taken.add(name)
+        try:
+            yield _item(root, name, row, settings)
         except ValueError as error:
             yield Refused(name, str(error))
-            continue
-        if item.split and sides.setdefault(item.group, item.split) != item.split:
-            yield Refused(name, f"its group {item.group!r} is also in {sides[item.group]}")
-        else:
-            yield item
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """The table as it is; CSV cells are strings. Raises ValueError naming the file if it cannot be read."""
-    try:
-        if path.suffix == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        return pd.DataFrame([_object(line, i) for i, line in enumerate(lines, start=1) if line.strip()])
-    except (ValueError, OSError) as error:  # Includes the parsing errors of pandas and Arrow.
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+def _name(row: dict[str, Any], place: str, taken: set[str]) -> str:
+    """The id of a row; in a table without ids its files, and its place where they stand above already.
 
-
-def _object(line: str, number: int) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"line {number} is not valid JSON: {error.msg}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"line {number} is not a JSON object")
-    return found
-
-
-def _require_columns(table: pd.DataFrame, settings: Settings) -> None:
-    known = f"its columns are: {', '.join(map(str, table.columns))}"
-    needed = [("id",), *[("caption", "captions") if m == "text" else (m,) for m in settings.encoders]]
-    for names in needed:
-        if not set(names) & set(table.columns):
-            raise ValueError(f"{settings.manifest}: no column {' or '.join(names)}; {known}")
+    Raises ValueError if the id is missing, rounded or taken.
+    """
+    if "id" in row:
+        own = cells.name(row["id"], "id")
+        if not own or own in taken:
+            raise ValueError(f"duplicate id {own!r}" if own else "no id")
+        return own
+    files = [path for key in ("image", "audio") for path in cells.paths(row.get(key), key)]
+    name = " + ".join(files) or place
+    return f"{name} ({place})" if name in taken else name
 
 
 def _item(root: Path, name: str, row: dict[str, Any], settings: Settings) -> Item:
     """The item in a row. Raises ValueError with the reason if the row cannot be used."""
-    side = str(next(iter(_values(row["split"])), "")).strip() if "split" in row else None
+    side = cells.name(row["split"], "split") if "split" in row else None
     if side is not None and side not in SPLITS:
         raise ValueError(f"split is {side!r}, not one of: {', '.join(SPLITS)}")
-    texts = [str(value).strip() for value in _values(row.get("caption"))]
-    texts += [str(value).strip() for value in _captions(row.get("captions"))]
-    texts = [text for text in texts if text]
+    texts = [*_caption(row.get("caption")), *_captions(row.get("captions"))]
     if "text" in settings.encoders and not texts:
         raise ValueError("no caption")
-    group = _values(row.get("group"))
+    # Tables that are trained together may use the same ids.
+    own, group = f"{Path(settings.manifest).stem}:{name}", cells.name(row.get("group"), "group")
     return Item(
         name=name,
-        # Tables that are trained together may use the same ids.
-        group=str(group[0]) if group else f"{Path(settings.manifest).stem}:{name}",
+        group=group or own,
         texts=texts,
         images=_files(root, row, "image", settings),
         audios=_files(root, row, "audio", settings),
         split=side,
+        labels=_labels(row["label"])
+        if "label" in row
+        else tuple(sorted({*map(normal_form, texts)})) or (own,),
     )
+
+
+def _labels(cell: Any) -> tuple[str, ...]:
+    labels = tuple(sorted({" ".join(value.split()) for value in cells.names(cell, "label")}))
+    if not labels:
+        raise ValueError("no label; fill in the column or leave it out")
+    return labels
 
 
 def _files(
@@ -152,32 +166,25 @@ def _files(
 ) -> list[Path]:
     if modality not in settings.encoders:
         return []
-    paths = [Path(str(value)) for value in _values(row.get(modality))]
+    paths = cells.paths(row.get(modality), modality)
     if not paths:
         raise ValueError(f"no {modality}")
-    for path in paths:
-        if path.is_absolute():
-            raise ValueError(f"{path}: must be relative to the folder of {settings.manifest}")
-        if not (root / path).is_file():
-            raise ValueError(f"{path}: no such file")
-    return [root / path for path in paths]
+    return [named_file(root, path) for path in paths]
 
 
-def _captions(cell: Any) -> list[Any]:
+def _caption(cell: Any) -> list[str]:
+    if isinstance(cell, str) and LIST.fullmatch(cell):
+        raise ValueError(f"caption holds a list ({cell[:40]}); name the column captions")
+    return cells.texts(cell, "caption")
+
+
+def _captions(cell: Any) -> list[str]:
     """The list in a cell, which may be written as JSON."""
     if isinstance(cell, str) and cell.strip():
         try:
-            cell = json.loads(cell)
-        except json.JSONDecodeError:
+            cell = parse_json(cell)
+        except ValueError:
             cell = None
         if not isinstance(cell, list):
             raise ValueError('captions is not a JSON list such as ["one", "another"]')
-    return _values(cell)
-
-
-def _values(cell: Any) -> list[Any]:
-    """The values in a cell, which may hold none, one, or a list of them."""
-    if hasattr(cell, "tolist"):  # Arrow's lists are arrays.
-        cell = cell.tolist()
-    values = cell if isinstance(cell, list) else [cell]
-    return [value for value in values if value is not None and value == value and str(value).strip()]
+    return cells.texts(cell, "captions")

@@ -6,12 +6,13 @@ Source: the Debian package tuxpaint-stamps-default 2022.06.04-1 (GPL-2, tuxpaint
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from PIL import Image
 from pydantic import Field
 
 from crossmodal_peft.config.schema import DatasetSettings
+from crossmodal_peft.config.types import Unique
 from crossmodal_peft.data import debian, images
 from crossmodal_peft.data.items import Item, Refused
 
@@ -19,6 +20,7 @@ MODALITIES = ("text", "image", "audio")
 PACKAGE = "tuxpaint-stamps-default"
 VERSION = "2022.06.04-1"
 SHA256 = "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34"
+Language = Literal["be", "bg", "ca", "da", "el", "en", "es", "fr", "ro", "ru"]
 STAMPS = "usr/share/tuxpaint/stamps"
 
 
@@ -26,7 +28,7 @@ class Settings(DatasetSettings):
     """`languages` of the spoken captions; stamps spoken in none of them are refused."""
 
     kind: Literal["stamps"]
-    languages: list[Literal["be", "bg", "ca", "da", "el", "en", "es", "fr", "ro", "ru"]] = Field(
+    languages: Annotated[list[Language], Unique] = Field(
         ["es", "fr"], description="Languages of the spoken captions.", min_length=1
     )
 

@@ -19,6 +19,7 @@ from crossmodal_peft.data.images import ImagePreparer, image_preparer, normalise
 MODALITY = "image"
 LAYERS = "encoder.layer"
 FINAL = ["layernorm"]
+UNUSED = ["embeddings.mask_token"]
 ROLES = {
     "attention": "attention.attention",
     "query": "attention.attention.query",

@@ -16,6 +16,7 @@ from crossmodal_peft.models.attention import KERNELS
 MODALITY = "audio"
 LAYERS = "encoder.layers"
 FINAL = ["last_norm"]
+UNUSED = ["masked_spec_embed"]
 ROLES = {
     "attention": "attention",
     "query": "attention.q_proj",

@@ -8,9 +8,10 @@ residual sum. Pfeiffer et al. let it read the normalised sum, which pre-norm enc
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from crossmodal_peft.config.schema import MethodSettings
+from crossmodal_peft.config.types import Amount, Size
 
 IN_SERIES = {"houlsby": ["attention_output", "feed_forward_out"], "pfeiffer": ["feed_forward_out"]}
 
@@ -19,13 +20,13 @@ class Settings(MethodSettings):
     """`bottleneck` sets the size: 2 · bottleneck · width + bottleneck + width parameters per adapter."""
 
     kind: Literal["adapter"]
-    bottleneck: PositiveInt = Field(16, description="Width of the bottleneck.")
+    bottleneck: Size = Field(16, description="Width of the bottleneck.")
     placement: Literal["houlsby", "pfeiffer", "parallel"] = Field(
         "houlsby",
         description="After the attention and feed-forward blocks, after the latter, or parallel to it.",
     )
     activation: Literal["gelu", "relu"] = Field("gelu", description="Between down and up projection.")
-    scale: PositiveFloat = Field(1.0, description="Factor on its output; He et al. use 4 in parallel.")
+    scale: Amount = Field(1.0, description="Factor on its output; He et al. use 4 in parallel.")
 
     @property
     def size_key(self) -> str:

@@ -1,13 +1,15 @@
 """Any method of the peft library that adapts linear layers or norms, by its type and its own keywords."""
 
-import difflib
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, model_validator
 
 from crossmodal_peft.config.peft_options import options_by_type
+from crossmodal_peft.config.peft_values import PATTERNS, mistake_in_option, unmatched
 from crossmodal_peft.config.schema import MethodSettings
+from crossmodal_peft.config.types import Amount
 
 Linear = Literal["query", "key", "value", "attention_output", "feed_forward_in", "feed_forward_out"]
 Norm = Literal["attention_norm", "feed_forward_norm"]
@@ -36,7 +38,7 @@ class Settings(MethodSettings):
     )
     options: dict[str, Any] = Field({}, description="Keywords of the method's configuration class in peft.")
 
-    alpha_over_rank: PositiveFloat | None = Field(
+    alpha_over_rank: Amount | None = Field(
         None, description="Sets lora_alpha (or alpha) to this multiple of r, even if a budget sets r."
     )
 
@@ -44,6 +46,13 @@ class Settings(MethodSettings):
     def size_key(self) -> str | None:
         """The option that a budget sets; None for types without one that allows any value."""
         return f"options.{SIZES[self.peft_type]}" if self.peft_type in SIZES else None
+
+    def unmatched(self, modules: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
+        """Keys of patterns, such as `options.rank_pattern`, that name none of the modules it adapts."""
+        names = [name for role in self.target_modules for name in modules.get(role, [])]
+        for option in PATTERNS & self.options.keys():
+            for key in unmatched(self.options[option], names):
+                yield f"options.{option}", key
 
     @model_validator(mode="after")
     def _fit_the_library(self) -> Self:
@@ -73,14 +82,14 @@ def mistake_in(kind: str, target: list[str], options: dict[str, Any]) -> str | N
         return "target_modules: LN_TUNING adapts attention_norm and feed_forward_norm only"
     if kind != "LN_TUNING" and norms:
         return f"target_modules: {kind} adapts linear layers, not {', '.join(sorted(norms))}"
-    for option in options:
+    for option, value in options.items():
         if option in OWN:
             return f"options.{option}: is derived from target_modules, layers and train; it cannot be set"
-        if option not in types[kind]:
-            close = difflib.get_close_matches(option, types[kind], 1)
-            return f"options.{option}: {kind} has no such option" + (
-                f" (did you mean {close[0]}?)" if close else ""
-            )
+        if mistake := mistake_in_option(kind, option, value):
+            return f"options.{option}: {mistake}"
+    init, target = options.get("init_r", 12), options.get("target_r", 8)
+    if kind == "ADALORA" and target >= init:
+        return f"options.target_r: {target}: must be less than init_r {init}, which is pruned to it"
     return None
 
 

@@ -2,22 +2,23 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from crossmodal_peft.config.schema import MethodSettings, Strict
+from crossmodal_peft.config.types import Size
 
 
 class Reparameterisation(Strict):
     """During training, an MLP computes the prefixes from learned tokens that all layers share."""
 
-    width: PositiveInt = Field(description="Hidden width of the MLP.")
+    width: Size = Field(description="Hidden width of the MLP.")
 
 
 class Settings(MethodSettings):
     """`virtual_tokens` sets the size: 2 · virtual_tokens · width parameters per layer."""
 
     kind: Literal["prefix"]
-    virtual_tokens: PositiveInt = Field(16, description="Learned key-value pairs per layer.")
+    virtual_tokens: Size = Field(16, description="Learned key-value pairs per layer.")
     reparameterisation: Reparameterisation | None = Field(
         None, description="MLP that computes the prefixes during training; only its results are saved."
     )

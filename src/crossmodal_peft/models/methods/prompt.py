@@ -2,9 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from crossmodal_peft.config.schema import MethodSettings
+from crossmodal_peft.config.types import Size
 
 # Families whose layers cannot take extra tokens, and why.
 UNFIT = {"clap": "a Swin transformer's tokens fill a grid that its windows divide"}
@@ -14,7 +15,7 @@ class Settings(MethodSettings):
     """`virtual_tokens` sets the size: virtual_tokens · width parameters, per layer if deep."""
 
     kind: Literal["prompt"]
-    virtual_tokens: PositiveInt = Field(16, description="Learned tokens.")
+    virtual_tokens: Size = Field(16, description="Learned tokens.")
     deep: bool = Field(
         True, description="New tokens in every adapted layer (VPT-deep), or in the first only (VPT-shallow)."
     )

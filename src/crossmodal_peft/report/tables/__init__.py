@@ -11,6 +11,7 @@ import pandas as pd
 
 from crossmodal_peft.report.aggregate import arrow, pair
 from crossmodal_peft.report.render import Block
+from crossmodal_peft.retrieval.metric_entry import Metric
 from crossmodal_peft.retrieval.metrics import metric_named
 
 MISSING = "–"
@@ -26,8 +27,9 @@ def mean_and_deviation(mean: float, deviation: float, decimals: int) -> str:
 def metric_blocks(means: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Block]:
     """A block for each dataset and pair of modalities: methods in rows, metrics of each direction in columns.
 
-    `means`: rows with dataset, method, direction, metric, mean and sd over the seeds, in the unit of records.
-    Labels, units and whether the highest or lowest mean of a column is best come from the registry.
+    `means`: rows with dataset, method, direction, metric, mean and sd over the seeds, in the unit of records,
+    and perhaps `cap`: what no model can exceed stands in the heading. Labels, units and whether the highest
+    or lowest mean of a column is best come from the registry.
     Raises ValueError if a metric is not registered.
     """
     for dataset, cells in means[means["metric"].isin(list(metrics))].groupby("dataset", sort=False):
@@ -35,6 +37,15 @@ def metric_blocks(means: pd.DataFrame, metrics: Sequence[str]) -> Iterator[Block
         for name in pairs.unique():
             title = str(dataset) if pairs.nunique() == 1 else f"{dataset}: {name}"
             yield _metric_block(title, cells[pairs == name], metrics)
+
+
+def with_caps(means: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds with the `cap` of their dataset, direction and metric, if `quality` has any."""
+    if "cap" not in quality:
+        return means
+    keys = ["dataset", "direction", "metric"]
+    caps = quality.groupby(keys, sort=False)["cap"].max().reset_index()
+    return means.merge(caps, on=keys, how="left")
 
 
 def units(metrics: Sequence[str]) -> str:
@@ -47,6 +58,14 @@ def units(metrics: Sequence[str]) -> str:
     return " and ".join(f"{unit} ({', '.join(names)})" for unit, names in labels.items())
 
 
+def _cap(cells: pd.DataFrame, direction: str, metric: Metric) -> str:
+    """What no model can exceed in a column, if the relevance allows less than everything."""
+    if "cap" not in cells:
+        return ""
+    cap = cells.loc[(cells["direction"] == direction) & (cells["metric"] == metric.name), "cap"].max()
+    return "" if math.isnan(cap) else f" (≤ {metric.printed(cap)})"
+
+
 def _metric_block(title: str, cells: pd.DataFrame, metrics: Sequence[str]) -> Block:
     methods = cells["method"].unique()
     by_column = cells.set_index(["method", "direction", "metric"])[["mean", "sd"]]
@@ -56,7 +75,7 @@ def _metric_block(title: str, cells: pd.DataFrame, metrics: Sequence[str]) -> Bl
             wanted = pd.MultiIndex.from_product([methods, [direction], [metric.name]])
             values = by_column.reindex(wanted).set_axis(methods)
             shown = values * metric.unit.factor
-            heading = (arrow(direction), metric.label)
+            heading = (arrow(direction), metric.label + _cap(cells, direction, metric))
             texts[heading] = [
                 mean_and_deviation(mean, deviation, metric.unit.decimals)
                 for mean, deviation in zip(shown["mean"], shown["sd"])

@@ -4,7 +4,8 @@ import pandas as pd
 
 from crossmodal_peft.report.aggregate import arrow, over_seeds, seeds_of
 from crossmodal_peft.report.render import Table
-from crossmodal_peft.report.tables import metric_blocks, units
+from crossmodal_peft.report.tables import metric_blocks, units, with_caps
+from crossmodal_peft.retrieval.caps import CAPPED
 
 INPUTS = ["quality"]
 
@@ -14,7 +15,7 @@ SHOWN = ["hit@1", "hit@5", "hit@10"]
 def table(quality: pd.DataFrame) -> Table:
     """Table of all cells; its CSV holds every metric (shares and ranks), its blocks SHOWN in their units."""
     groups = ["dataset", "method", "direction", "metric", "queries", "gallery"]
-    tidy = over_seeds(quality, groups, "value")
+    tidy = with_caps(over_seeds(quality, groups, "value"), quality)
     return Table(tidy=tidy, shown=list(metric_blocks(tidy, SHOWN)), caption=_caption(quality))
 
 
@@ -29,7 +30,12 @@ def _caption(quality: pd.DataFrame) -> str:
         "Ties count by their expected value over random orders. "
         f"{_sizes(quality)} "
         "Chance R@1 is 1/gallery for each relevant item of a query."
+        f"{f' {CAPPED}' if _is_capped(quality) else ''}"
     )
+
+
+def _is_capped(quality: pd.DataFrame) -> bool:
+    return "cap" in quality and bool(quality.loc[quality["metric"].isin(SHOWN), "cap"].notna().any())
 
 
 def _sizes(quality: pd.DataFrame) -> str:

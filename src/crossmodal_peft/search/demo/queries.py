@@ -1,6 +1,6 @@
 """The kinds of query: a typed text, an item of the dataset, an image, an audio clip."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,17 @@ MEBIBYTES = uploads.MAX_BYTES // 2**20
 class Query:
     """A query: an item of the index (`row`), or a decoded medium to embed.
 
-    `label` is the relevance label of an item; None for a medium, whose relevance is unknown.
+    `labels` are those of an item; None for a medium, whose relevance is unknown.
     """
 
     modality: str
     row: int | None = None
     medium: Any = None
-    label: int | None = None
+    labels: frozenset[int] | None = None
+
+    def shares(self, labels: Iterable[int]) -> bool:
+        """Whether an item of the dataset with these labels is relevant to it."""
+        return not (self.labels or frozenset()).isdisjoint(labels)
 
     def embedding(self, cell: str) -> np.ndarray:
         """The query's embedding (width,) in a cell. (An item's row is the same in all cells of a dataset.)"""
@@ -124,5 +128,5 @@ def by_audio(cell: str) -> Query | None:
 
 def item(cell: str, modality: str, row: int) -> Query:
     """An item of the index as a query."""
-    label = int(catalogue.index(cell).items[modality]["label"].iloc[row])
-    return Query(modality, row=row, label=label)
+    labels = frozenset(map(int, catalogue.index(cell).items[modality]["labels"].iloc[row]))
+    return Query(modality, row=row, labels=labels)

@@ -92,7 +92,7 @@ def searched(cell: str) -> None:
 def search(cell: str, query: Query, to: str) -> pd.DataFrame:
     """The K best items with a column `relevant`: whether each is, or None if that is unknown."""
     found = catalogue.index(cell).search(query.embedding(cell), to, K)
-    return found.assign(relevant=None if query.label is None else found["label"] == query.label)
+    return found.assign(relevant=None if query.labels is None else found["labels"].map(query.shares))
 
 
 def draw(
@@ -107,7 +107,7 @@ def draw(
         st.caption("Relevance is known only for queries from the dataset.")
     else:
         st.caption(
-            f"{found['relevant'].sum()} of the first {len(found)} are relevant (same caption as the query)."
+            f"{found['relevant'].sum()} of the first {len(found)} are relevant (same caption or label)."
         )
     cards: list[Any] = list(found.itertuples())
     for start in range(0, len(cards), columns):

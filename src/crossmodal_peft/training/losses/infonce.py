@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
 from crossmodal_peft.config.schema import LossSettings
 
@@ -18,7 +18,9 @@ class Settings(LossSettings):
     """Learns the logarithm of the logit scale."""
 
     kind: Literal["infonce"]
-    temperature: PositiveFloat = Field(0.07, description="Initial value; it is learned, and at least 0.01.")
+    temperature: float = Field(
+        0.07, ge=0.01, le=100, description="Initial value; it is learned, and at least 0.01."
+    )
 
     @property
     def scalars(self) -> dict[str, float]:

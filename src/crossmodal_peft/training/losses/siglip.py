@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, FiniteFloat, PositiveFloat
+from pydantic import Field
 
 from crossmodal_peft.config.schema import LossSettings
 
@@ -15,9 +15,9 @@ class Settings(LossSettings):
     """Learns the logarithm of the logit scale, and the logit bias."""
 
     kind: Literal["siglip"]
-    scale: PositiveFloat = Field(10.0, description="Initial logit scale.")
-    bias: FiniteFloat = Field(
-        -10.0, description="Initial logit bias; negative because most pairs do not match."
+    scale: float = Field(10.0, gt=0, le=1000, description="Initial logit scale.")
+    bias: float = Field(
+        -10.0, ge=-1000, le=1000, description="Initial logit bias; negative because most pairs do not match."
     )
 
     @property
