@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 from tiny_data import picture
 from tiny_trained import make_project, make_trained
 from typer.testing import CliRunner
@@ -111,3 +112,24 @@ def test_an_exported_model_without_an_indexed_folder_says_how_to_index_one(expor
     assert "has no files that end with" in call(
         "index", str(copy), "--folder", str(tmp_path / "none"), exit_code=3
     )
+
+
+def test_the_demo_searches_an_indexed_folder_with_an_exported_model(exported, tmp_path):
+    for i in range(3):
+        picture(tmp_path / "photos" / f"{i}.png", i)
+    call("index", str(exported), "--folder", str(tmp_path / "photos"))
+
+    def script(model, folder):
+        from crossmodal_peft.search.demo import own_files
+
+        own_files.page(model, folder, "params.yaml")
+
+    arguments = {"model": str(exported), "folder": str(tmp_path / "photos")}
+    page = AppTest.from_function(script, default_timeout=60, kwargs=arguments).run()
+    assert not page.exception and not page.markdown
+    page.text_input(key="typed").set_value("w1 w2").run()
+    assert not page.exception
+    found = json.loads(
+        call("search", str(exported), "--folder", str(tmp_path / "photos"), "--text", "w1 w2", "--json")
+    )
+    assert [text.value for text in page.markdown] == [f"**{r['rank']}** · {r['score']:.3f}" for r in found]

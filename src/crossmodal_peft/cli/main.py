@@ -149,16 +149,27 @@ def index(
 
 @app.command()
 def demo(
+    model: Annotated[
+        str | None, typer.Argument(help="An exported folder or a cell, to search a folder of yours with.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="The folder, indexed with the model; by default the only one.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
     """Search with the trained cells in a browser: type, upload or record; two methods side by side.
 
+    With a model, search the files of a folder of yours that `index` has indexed with it.
+
     crossmodal-peft demo --port 8600
     """
-    from crossmodal_peft.search.demo import serve
+    from crossmodal_peft.search import demo as browser
 
-    serve(port, paths_of(paths))
+    if model is None:
+        browser.serve(port, paths_of(paths))
+    else:
+        browser.serve_files(port, model, folder, paths)
 
 
 @app.command()

@@ -152,7 +152,7 @@ def rows_of(table: pd.DataFrame) -> pd.DataFrame:
     """The items of an index of a folder; no two are known to be relevant to one another."""
     names = table["name"].reset_index(drop=True)
     stamps = table["stamp"].reset_index(drop=True)
-    labels = list(map(str, range(len(names))))
+    labels = [[number] for number in range(len(names))]
     return pd.DataFrame(
         {"dataset": "", "item": names, "source": names, "labels": labels, "caption": "", "stamp": stamps}
     )

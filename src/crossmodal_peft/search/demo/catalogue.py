@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 import streamlit as st
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.cell import Cell
@@ -57,9 +57,13 @@ def settings(cell: str) -> Cell:
 def thumbnail(kind: str, path: Path) -> bytes:
     """An image of a dataset kind, as a PNG padded to a white square."""
     module = plugins.module("datasets", kind)
-    square = ImageOps.pad(module.read_image(path), (THUMBNAIL, THUMBNAIL), color="white")
+    return squared(module.read_image(path))
+
+
+def squared(image: Image.Image) -> bytes:
+    """An image as a PNG padded to a white square."""
     out = BytesIO()
-    square.save(out, "PNG")
+    ImageOps.pad(image, (THUMBNAIL, THUMBNAIL), color="white").save(out, "PNG")
     return out.getvalue()
 
 

@@ -50,9 +50,9 @@ def ask(cell: str) -> Query | None:
         ways["Text"] = by_text
     ways["Example"] = by_example
     if "image" in modalities:
-        ways["Picture"] = by_image
+        ways["Picture"] = lambda _: by_image()
     if "audio" in modalities:
-        ways["Sound"] = by_audio
+        ways["Sound"] = lambda cell: by_audio(catalogue.settings(cell).encoders["audio"])
     way = st.segmented_control("Query by", list(ways), default=next(iter(ways)), required=True)
     try:
         return ways[str(way)](cell)
@@ -95,7 +95,7 @@ def by_example(cell: str) -> Query:
     return item(cell, modality, row)
 
 
-def by_image(cell: str) -> Query | None:
+def by_image() -> Query | None:
     """An uploaded image."""
     megapixels = uploads.MAX_PIXELS // 10**6
     file = st.file_uploader(
@@ -108,9 +108,8 @@ def by_image(cell: str) -> Query | None:
     return Query("image", medium=image)
 
 
-def by_audio(cell: str) -> Query | None:
-    """An uploaded or recorded audio clip."""
-    encoder: Any = catalogue.settings(cell).encoders["audio"]
+def by_audio(encoder: Any) -> Query | None:
+    """An uploaded or recorded audio clip, for an encoder of these settings."""
     window = f"Only the first {encoder.seconds:g} s are used."
     left, right = st.columns(2)
     file = left.file_uploader(
