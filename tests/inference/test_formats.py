@@ -14,6 +14,8 @@ from tiny_trained import TRIOS, make_project, make_trained, naming
 from transformers import AutoModel
 
 from crossmodal_peft.config.paths import Layout
+from crossmodal_peft.inference.export import open_trained
+from crossmodal_peft.inference.formats import FORMATS, format_named
 from crossmodal_peft.inference.opening import open_cell
 from crossmodal_peft.stages.export import export_cell
 
@@ -137,3 +139,9 @@ def test_a_folder_of_peft_names_no_path_of_this_machine(layout, tmp_path):
     assert not naming(str(layout.raw.parent), tmp_path / "out")
     config = json.loads((tmp_path / "out" / "text" / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["base_model_name_or_path"] is None
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_lines_of_a_card_are_python(layout, form):
+    trained = open_trained(make_trained(layout, TRIOS[0], "lora").name, layout)
+    compile(format_named(form, trained).usage(trained.description), form, "exec")

@@ -63,8 +63,23 @@ def raw_files(cell: Cell, dataset: str, layout: Layout) -> tuple[Path, dict[str,
     return root, {m: media_reader(kind, m, encoder) for m, encoder in cell.encoders.items()}
 
 
+def compared(
+    module: Any, folder: Path, description: Description, saved: Expected, exact: Expected | None
+) -> dict[str, float]:
+    """The largest differences of a written folder, opened by its format's module, to the saved embeddings.
+
+    A format of other tools computes in float32 throughout, and must above all agree with `exact`. Raises
+    ValueError as `require_reproduced`.
+    """
+    embed, limits = module.open_written(folder), limits_of(description)
+    if exact is not None:
+        require_reproduced(embed, exact, dict.fromkeys(limits, module.LIMIT), description.cell)
+        limits = dict.fromkeys(limits, BF16)
+    return require_reproduced(embed, saved, limits, description.cell)
+
+
 def require_reproduced(
-    embed: Callable[[str, list[Any]], np.ndarray], expected: Expected, limits: dict[str, float], what: str
+    embed: Callable[[str, list[Any]], np.ndarray], expected: Expected, limits: dict[str, float], cell: str
 ) -> dict[str, float]:
     """The largest difference to expected embeddings, by modality.
 
@@ -75,7 +90,7 @@ def require_reproduced(
         found[modality] = float(np.abs(embed(modality, media) - embeddings).max())
         if not found[modality] <= limits[modality]:
             raise ValueError(
-                f"{what}: from raw files the {modality} embeddings differ by up to {found[modality]:.2g}, "
+                f"{cell}: from raw files the {modality} embeddings differ by up to {found[modality]:.2g}, "
                 f"more than {limits[modality]:g}; nothing was written"
             )
     return found

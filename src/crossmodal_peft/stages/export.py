@@ -18,24 +18,18 @@ def export_cell(name: str, layout: Layout, out: Path, form: str = "crossmodal") 
     from crossmodal_peft.inference.opening import open_cell
 
     trained = export.open_trained(name, layout)
-    description, module = trained.description, formats.format_named(form, trained)
-    saved = verification.sample(name, layout)
+    module, saved = formats.format_named(form, trained), verification.sample(name, layout)
+    exact = None if form == formats.OWN else verification.without_rounding(open_cell(name, layout), saved)
     found: dict[str, float] = {}
 
     def write(partial: Path) -> None:
-        # Before `write`, which may change the model in place.
-        exact = None if form == formats.OWN else verification.without_rounding(open_cell(name, layout), saved)
         module.write(trained, partial)
-        embed, limits = module.open_written(partial), verification.limits_of(description)
-        if exact is not None:
-            own = dict.fromkeys(limits, module.LIMIT)
-            verification.require_reproduced(embed, exact, own, f"{trained.cell.name} as {form}")
-            limits = dict.fromkeys(limits, verification.BF16)
-        found.update(verification.require_reproduced(embed, saved, limits, trained.cell.name))
-        verified = description.model_copy(update={"reproduced": found})
+        found.update(verification.compared(module, partial, trained.description, saved, exact))
+        precision = {} if form == formats.OWN else {"precision": "fp32"}
+        verified = trained.description.model_copy(update={"reproduced": found, **precision})
         if form == formats.OWN:
             describe_files(verified, partial)
-        card = card_of(trained, verified, module.usage(description), layout)
+        card = card_of(trained, verified, module.usage(verified), layout)
         (partial / CARD).write_text(card, encoding="utf-8")
 
     export.in_place(out, write)

@@ -103,8 +103,7 @@ def open_written(folder: Path) -> Callable[[str, list[Any]], np.ndarray]:
 
 def usage(description: Description) -> str:
     """Lines of Python that use the folder."""
-    calls = "\n".join(f"{m} = model.encode({transformers.EXAMPLES[m]})" for m in description.towers)
-    return (
-        "from sentence_transformers import SentenceTransformer\n\n"
-        f'model = SentenceTransformer("FOLDER", trust_remote_code=True)  # its own module\n{calls}'
-    )
+    lines = ["from sentence_transformers import SentenceTransformer", *transformers.notes(description), ""]
+    lines += ['model = SentenceTransformer("FOLDER", trust_remote_code=True)  # for the folder\'s own module']
+    lines += [f"{m} = model.encode({transformers.EXAMPLES[m]})" for m in description.towers]
+    return "\n".join(lines)

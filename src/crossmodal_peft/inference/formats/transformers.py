@@ -19,11 +19,8 @@ from crossmodal_peft.models.merging import merge
 
 CODE = "portable.py"
 LIMIT = 1e-5
-EXAMPLES = {
-    "text": '["a small bird"]',
-    "image": '[Image.open("bird.jpg")]  # from PIL import Image',
-    "audio": "[wave]  # mono floats at the rate in embedding.json",
-}
+EXAMPLES = {"text": '["a small bird"]', "image": '[Image.open("bird.jpg")]', "audio": "[wave]"}
+NOTES = {"image": "from PIL import Image", "audio": "# wave: mono floats at the rate in embedding.json"}
 
 
 def refusal(trained: Trained) -> str | None:
@@ -46,12 +43,13 @@ def merged_names(encoder: Encoder) -> set[str]:
     """Names of the tensors that are left when peft's layers are merged into the layers that they wrap."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    wrapped = [
-        n for n, m in encoder.named_modules() if isinstance(m, BaseTunerLayer) and hasattr(m, "base_layer")
+    layers = [
+        (name, module) for name, module in encoder.named_modules() if isinstance(module, BaseTunerLayer)
     ]
-    inner = {name for name in encoder.state_dict() if not any(name.startswith(f"{w}.") for w in wrapped)}
-    base = {n.replace(".base_layer.", ".") for n in encoder.state_dict() if ".base_layer." in n}
-    return inner | base
+    wrapped = tuple(f"{name}." for name, module in layers if hasattr(module, "base_layer"))
+    names = encoder.state_dict().keys()
+    base = {name.replace(".base_layer.", ".") for name in names if ".base_layer." in name}
+    return base | {name for name in names if not name.startswith(wrapped)}
 
 
 def write(trained: Trained, out: Path) -> None:
@@ -119,11 +117,13 @@ def code_of(folder: Path) -> Any:
 
 
 def usage(description: Description) -> str:
-    """Lines of Python that use the folder."""
-    return use_of_code(description)
-
-
-def use_of_code(description: Description) -> str:
     """Lines of Python that embed with the folder's own code."""
-    calls = "\n".join(f'{m} = embedder.encode("{m}", {EXAMPLES[m]})' for m in description.towers)
-    return f'from portable import Embedder  # in this folder\n\nembedder = Embedder("FOLDER")\n{calls}'
+    lines = ["from portable import Embedder  # in this folder", *notes(description), ""]
+    lines += ['embedder = Embedder("FOLDER")']
+    lines += [f'{m} = embedder.encode("{m}", {EXAMPLES[m]})' for m in description.towers]
+    return "\n".join(lines)
+
+
+def notes(description: Description) -> list[str]:
+    """Lines that the examples need."""
+    return [NOTES[modality] for modality in description.towers if modality in NOTES]
