@@ -19,7 +19,7 @@ from crossmodal_peft.stages.export import export_cell
 DISTINCT = ["frozen", "full", "bitfit", "prefix-mlp", "prompt-deep", "prompt-shallow", "parallel", "lora"]
 DISTINCT += ["pissa", "adalora", "vera", "boft", "ln-tuning"]
 QUICK = [(TRIOS[0], name) for name in DISTINCT]
-QUICK += [(trio, name) for trio in TRIOS[1:] for name in ("houlsby",)]
+QUICK += [(trio, "houlsby") for trio in TRIOS[1:]]
 REST = [(trio, name) for trio in TRIOS for name in METHODS if (trio, name) not in QUICK]
 PROMPTS = {"prompt-deep", "prompt-shallow"}  # do not fit clap
 
