@@ -16,10 +16,11 @@ import faiss
 import numpy as np
 import pandas as pd
 
-from crossmodal_peft.cli.arguments import DEFAULT_PATHS, layout_of
 from crossmodal_peft.config import plugins
+from crossmodal_peft.config.location import DEFAULT_PATHS, layout_of
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.data.audio import read_waveform
+from crossmodal_peft.inference.opening import open_cell
 from crossmodal_peft.provenance import hardware
 from crossmodal_peft.search import index as search_index
 
@@ -67,7 +68,7 @@ def searching() -> list[tuple[str, float]]:
 def embedding(cell: str, layout: Layout) -> list[tuple[str, float]]:
     """Rows of the table: loading a cell, and embedding a query of each of its modalities."""
     started = time.perf_counter()
-    encoder = search_index.open_query_encoder(cell, layout)
+    model = open_cell(cell, layout)
     rows = [(f"load {cell} (the first one with its imports)", 1000 * (time.perf_counter() - started))]
     index = search_index.open_index(cell, layout)
     stamps = plugins.module("datasets", "stamps")
@@ -80,7 +81,10 @@ def embedding(cell: str, layout: Layout) -> list[tuple[str, float]]:
     for modality, items in index.items.items():
         medium = read[modality](items["source"][0])
         rows.append(
-            (f"embed {modality} with {cell}", median_milliseconds(partial(encoder.embed, modality, medium)))
+            (
+                f"embed {modality} with {cell}",
+                median_milliseconds(partial(model.embed_media, modality, [medium])),
+            )
         )
     return rows
 

@@ -11,9 +11,9 @@ from conftest import REPOSITORY
 from typer.testing import CliRunner
 
 from crossmodal_peft.cli import stages
-from crossmodal_peft.cli.arguments import paths_of
 from crossmodal_peft.cli.main import app
 from crossmodal_peft.config.cell import cell
+from crossmodal_peft.config.location import paths_of
 from crossmodal_peft.config.validation import load
 
 PEOPLE = [
@@ -21,8 +21,9 @@ PEOPLE = [
     "compare",
     "evaluate",
     "demo",
+    "embed",
+    "export",
     "index",
-    "merge",
     "report",
     "schema",
     "score",
@@ -71,7 +72,7 @@ def test_an_untrained_cell_gives_one_line_with_the_command_that_trains_it(empty)
         ["index", "d/m/0", "--split", "tset"],
         ["evaluate", "d/m/0", "--ks", "1,x"],
         ["serach", "d/m/0"],
-        ["merge"],
+        ["export"],
     ],
 )
 def test_a_wrong_command_line_exits_with_2(empty, arguments):
@@ -127,9 +128,9 @@ def test_search_prints_a_table_or_json_of_the_same_items(smoke, monkeypatch):
 
 def test_debug_shows_where_a_failure_happened(empty):
     command = [sys.executable, "-c", "from crossmodal_peft.cli.main import main; main()"]
-    done = subprocess.run([*command, "--debug", "merge", "a/b/0", "out"], capture_output=True, text=True)
+    done = subprocess.run([*command, "--debug", "export", "a/b/0", "out"], capture_output=True, text=True)
     assert "Traceback" in done.stderr and "read_cell" in done.stderr
-    assert call("merge", "a/b/0", "out", exit_code=3).count("\n") == 1
+    assert call("export", "a/b/0", "out", exit_code=3).count("\n") == 1
 
 
 def test_wrong_settings_for_a_stage_give_one_line_with_the_key(empty):

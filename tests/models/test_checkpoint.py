@@ -1,4 +1,4 @@
-"""Checkpoints open only on the encoders they were trained on, and export to peft and transformers."""
+"""Checkpoints open only on the encoders they were trained on, and export to peft."""
 
 import json
 from pathlib import Path
@@ -16,12 +16,10 @@ from crossmodal_peft.files import sha256
 from crossmodal_peft.models.checkpoint import load_model, open_checkpoint, save_weights
 from crossmodal_peft.models.dual_encoder import DualEncoder
 from crossmodal_peft.models.encoder import load_encoder
-from crossmodal_peft.models.export import merge_checkpoint
 from crossmodal_peft.models.peft_adapters import save_peft_adapters
 
 PARAMS = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
 LIBRARY = [name for name in METHODS if METHODS[name]["kind"] == "peft_library"]
-MERGED = [*LIBRARY, "frozen", "full", "bitfit", "layernorm"]
 # text: family bert, image: family vit
 MODELS = {"text": "bert", "image": "vit"}
 PROJECTION = "towers.text.projection.weight"
@@ -163,43 +161,6 @@ def test_peft_opens_the_saved_adapters(name, encoders, tmp_path):
         torch.testing.assert_close(
             base.eval()(*inputs, start="input"), encoder(*inputs, start="input"), atol=1e-5, rtol=1e-5
         )
-
-
-@pytest.mark.parametrize("name", MERGED)
-def test_merged_encoders_give_the_same_embeddings_without_the_method(name, encoders, tmp_path):
-    cell = cell_of(name)
-    trained = write_checkpoint(tmp_path, cell, encoders)
-    expected = embeddings(trained)
-    merge_checkpoint(tmp_path, encoders, tmp_path / "merged")
-    projections = load_file(tmp_path / "merged" / "projections.safetensors")
-    for modality, settings in cell.encoders.items():
-        folder = tmp_path / "merged" / modality
-        encoder = load_encoder(folder, settings.family, settings.pooling, "eager").eval()
-        pooled = encoder(*inputs_of(MODELS[modality]), start="input")
-        projected = pooled @ projections[f"towers.{modality}.projection.weight"].T
-        embedded = torch.nn.functional.normalize(projected, dim=-1)
-        torch.testing.assert_close(embedded, expected[modality], atol=1e-5, rtol=0)
-        assert (folder / "vocab.txt").exists()
-        assert (folder / "config.json").read_text() == (encoders[modality] / "config.json").read_text()
-
-
-def test_merged_folders_load_in_transformers_alone(encoders, tmp_path):
-    from transformers import AutoModel
-
-    trained = write_checkpoint(tmp_path, cell_of("lora"), encoders)
-    merge_checkpoint(tmp_path, encoders, tmp_path / "merged")
-    inputs, _ = inputs_of("vit")
-    model = AutoModel.from_pretrained(tmp_path / "merged" / "image", add_pooling_layer=False).eval()
-    hidden = model(inputs).last_hidden_state[:, 0]
-    torch.testing.assert_close(hidden, trained.encoders[1](inputs, None, "input"), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["prefix", "prompt-deep", "houlsby", "parallel"])
-def test_a_method_that_a_plain_encoder_has_no_place_for_is_not_merged(name, encoders, tmp_path):
-    write_checkpoint(tmp_path, cell_of(name), encoders)
-    with pytest.raises(ValueError, match="cannot be merged: a plain encoder has no place for"):
-        merge_checkpoint(tmp_path, encoders, tmp_path / "merged")
-    assert not (tmp_path / "merged").exists()
 
 
 def test_a_cell_file_of_another_version_is_refused_in_one_line_that_names_it(tmp_path):

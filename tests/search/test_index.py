@@ -15,6 +15,7 @@ from crossmodal_peft.config import plugins
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.data.arrays import read_manifests
 from crossmodal_peft.data.audio import read_waveform
+from crossmodal_peft.inference.opening import open_cell
 from crossmodal_peft.retrieval.embeddings import Gallery
 from crossmodal_peft.retrieval.topk import nearest
 from crossmodal_peft.search import index as search_index
@@ -93,7 +94,7 @@ def test_an_example_finds_what_the_evaluation_retrieved_for_it(smoke, layout):
     queries = pd.read_parquet(smoke_layout(smoke).checkpoint(IMAGE) / "queries.parquet")
     queries = queries[queries["direction"] == "text->image"]
     sources = read_manifests(layout.manifests("stamps-image"))["source"]
-    index = search_index.build_index(IMAGE, "test", layout)
+    index = search_index.build_index(IMAGE, layout, "test")
     assert len(queries) == len(index.items["text"])
     for row, query in enumerate(queries.itertuples()):
         assert index.items["text"]["source"][row] == sources[query.query]
@@ -104,7 +105,7 @@ def test_an_example_finds_what_the_evaluation_retrieved_for_it(smoke, layout):
 
 @pytest.mark.parametrize(("cell", "modality"), [(IMAGE, "text"), (IMAGE, "image"), (SPEECH, "audio")])
 def test_querying_with_an_items_own_content_gives_the_items_embedding(layout, cell, modality):
-    index, encoder = search_index.open_index(cell, layout), search_index.open_query_encoder(cell, layout)
+    index, encoder = search_index.open_index(cell, layout), open_cell(cell, layout)
     stamps = plugins.module("datasets", "stamps")
     root = stamps.unpack(layout.dataset("stamps"), layout.unpacked("stamps"))
     read = {
@@ -113,12 +114,12 @@ def test_querying_with_an_items_own_content_gives_the_items_embedding(layout, ce
         "audio": lambda s: read_waveform(root / s),
     }
     for row in range(0, len(index.items[modality]), 7):
-        embedding = encoder.embed(modality, read[modality](index.items[modality]["source"][row]))
+        embedding = encoder.embed_media(modality, [read[modality](index.items[modality]["source"][row])])[0]
         assert embedding @ index.embedding(modality, row) > 0.995
 
 
 def test_an_index_of_all_splits_holds_every_item_once(layout):
-    index = search_index.build_index(IMAGE, "all", layout)
+    index = search_index.build_index(IMAGE, layout, "all")
     manifest = read_manifests(layout.manifests("stamps-image"))
     images = manifest.loc[manifest["modality"] == "image", "source"]
     assert sorted(index.items["image"]["source"]) == sorted(images)
@@ -128,7 +129,7 @@ def test_an_index_of_all_splits_holds_every_item_once(layout):
 
 
 def test_an_index_of_other_weights_is_rebuilt(layout):
-    search_index.build_index(IMAGE, "validation", layout)
+    search_index.build_index(IMAGE, layout, "validation")
     file = layout.index(IMAGE) / "index.json"
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"weights_sha256": "0" * 64}))
@@ -137,7 +138,7 @@ def test_an_index_of_other_weights_is_rebuilt(layout):
 
 
 def test_a_changed_index_is_refused_with_the_command_that_rebuilds_it(layout):
-    search_index.build_index(IMAGE, "test", layout)
+    search_index.build_index(IMAGE, layout, "test")
     file = layout.index(IMAGE) / "image.faiss"
     file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\0")
     with pytest.raises(ValueError, match=r"image\.faiss: changed.*crossmodal-peft index"):
@@ -145,7 +146,7 @@ def test_a_changed_index_is_refused_with_the_command_that_rebuilds_it(layout):
 
 
 def test_an_incomplete_index_is_rebuilt(layout):
-    search_index.build_index(IMAGE, "test", layout)
+    search_index.build_index(IMAGE, layout, "test")
     (layout.index(IMAGE) / "index.json").unlink()
     assert len(search_index.open_index(IMAGE, layout).items["image"]) > 10
 

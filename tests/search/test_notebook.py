@@ -11,7 +11,7 @@ from nbconvert.preprocessors import ExecutePreprocessor
 
 from crossmodal_peft.models.checkpoint import open_checkpoint
 from crossmodal_peft.models.encoder import load_encoder
-from crossmodal_peft.models.export import merge, weight_changes
+from crossmodal_peft.models.merging import merge, weight_changes
 from crossmodal_peft.training.trained import read_cell
 
 NOTEBOOK = REPOSITORY / "notebooks" / "exploration.ipynb"

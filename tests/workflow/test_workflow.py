@@ -10,23 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 from conftest import REPOSITORY, copy_repository, run, smoke_layout, snakemake
-from safetensors.torch import load_file
 
-from crossmodal_peft.config.cell_file import read_cell
 from crossmodal_peft.config.paths import Layout
 from crossmodal_peft.config.settings import Paths
-from crossmodal_peft.data.arrays import open_arrays, read_manifests
-from crossmodal_peft.models.checkpoint import open_checkpoint
-from crossmodal_peft.models.dual_encoder import build_model
-from crossmodal_peft.models.encoder import load_encoder
-from crossmodal_peft.models.methods.frozen import Settings as Frozen
 from crossmodal_peft.retrieval.embeddings import load_embeddings
-from crossmodal_peft.retrieval.evaluate import evaluate
-from crossmodal_peft.stages.merge import merge_cell
 from crossmodal_peft.stages.score import score_split
-from crossmodal_peft.training.embed import embed_split
 from crossmodal_peft.training.trained import embed_cell
 
 CELLS = 10
@@ -239,28 +228,3 @@ def test_embeddings_that_are_not_those_of_the_training_are_refused(smoke, tmp_pa
     layout = Layout(tmp_path, tmp_path, tmp_path, tmp_path)
     with pytest.raises(ValueError, match=r"embeddings.safetensors: does not match .*cell.json"):
         score_split(cell, "test", [1], layout)
-
-
-def test_merged_encoders_retrieve_as_the_trained_cell_does(smoke, tmp_path):
-    layout, name = smoke_layout(smoke), "stamps-image/lora/0"
-    cell = read_cell(name, layout)[0].cell
-    merge_cell(name, tmp_path, layout)
-    _, trained = open_checkpoint(layout.checkpoint(name), layout.folders(cell.encoder_names))
-    projections = load_file(tmp_path / "projections.safetensors")
-    manifest = read_manifests(layout.manifests(cell.dataset))
-    paths = {m: layout.activations(cell.dataset, m, "input") for m in cell.encoders}
-    inputs = open_arrays({cell.dataset: paths}, manifest, dict.fromkeys(paths, "input"))
-    plain = build_model(
-        lambda m: load_encoder(tmp_path / m, cell.encoders[m].family, cell.encoders[m].pooling, "eager"),
-        Frozen(kind="frozen"), list(cell.encoders), cell.train.projection_dim,
-    )  # fmt: skip
-    plain.load_state_dict(projections, strict=False)
-    results = []
-    for model in (trained, plain):
-        for tower in model.towers.values():
-            tower.cut = "input"
-        results.append(evaluate(embed_split(model, manifest, inputs, "test", torch.float32), (1, 5, 10)))
-    for direction in results[0]:
-        before, after = (result[direction].summary for result in results)
-        for metric in ("hit@1", "hit@10", "map@10", "mrr"):
-            assert after[metric] == pytest.approx(before[metric], abs=1e-5)

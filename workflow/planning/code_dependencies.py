@@ -130,9 +130,9 @@ def module_of(variant: str) -> str:
 
 
 def is_excluded(name: str) -> bool:
-    """Whether a module, or a package that contains it, is on the list."""
+    """Whether a module, or a package that contains it, is on the list, or is the root, which names others."""
     inner = name.removeprefix(PACKAGE).lstrip(".")
-    return any(inner == left_out or inner.startswith(f"{left_out}.") for left_out in EXCLUDED)
+    return not inner or any(inner == left_out or inner.startswith(f"{left_out}.") for left_out in EXCLUDED)
 
 
 @cache

@@ -1,16 +1,11 @@
 """Arguments that the commands share, and how they are parsed."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from crossmodal_peft.config.paths import Layout
-from crossmodal_peft.config.reading import read
-from crossmodal_peft.config.settings import Paths
-from crossmodal_peft.config.validation import check_paths
-
-DEFAULT_PATHS = "params.yaml"
+from crossmodal_peft.config.location import DEFAULT_PATHS, layout_of
 
 
 def trained_cells() -> list[str]:
@@ -45,21 +40,3 @@ def ks_of(ks: str) -> list[int]:
     if min(found) < 1:
         raise typer.BadParameter(f"{ks!r}: must be positive integers, such as 1,5,10", param_hint="--ks")
     return found
-
-
-def layout_of(paths: str) -> Layout:
-    """The file layout for the option --paths."""
-    return Layout.of(paths_of(paths))
-
-
-def paths_of(paths: str) -> Paths:
-    """Paths from JSON, or from the `paths` of a file on top of those of params.yaml (if it exists)."""
-    if paths.startswith("{"):
-        return Paths.model_validate_json(paths)
-    files = [Path(name) for name in dict.fromkeys([DEFAULT_PATHS, paths])]
-    found: dict[str, Any] = {}
-    for file in [file for file in files if file.exists() or file.name != DEFAULT_PATHS]:
-        content = read(file)
-        block = content.get("paths", {}) if isinstance(content, dict) else {}
-        found |= block if isinstance(block, dict) else check_paths(block, str(file)).model_dump()
-    return check_paths(found, paths)

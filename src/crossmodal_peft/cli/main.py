@@ -17,15 +17,12 @@ from crossmodal_peft.cli.arguments import (
     PathsOption,
     Split,
     ks_of,
-    layout_of,
-    paths_of,
 )
 from crossmodal_peft.cli.check_plugin import check_plugin
 from crossmodal_peft.cli.errors import EXIT_CODES, OneLineErrors
-from crossmodal_peft.config.cell_file import CELL_FILE
+from crossmodal_peft.config.location import find_cell, paths_of
 from crossmodal_peft.files import write_json
 from crossmodal_peft.stages.check_data import check_data
-from crossmodal_peft.stages.merge import merge_cell
 from crossmodal_peft.stages.score import score_split
 
 app = typer.Typer(cls=OneLineErrors, no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES)
@@ -59,7 +56,8 @@ def evaluate(
 
     crossmodal-peft evaluate stamps-image/lora/0 --split validation
     """
-    _show(score_split(_name(cell), split, ks_of(ks), layout_of(paths)), out)
+    name, layout = find_cell(cell, paths)
+    _show(score_split(name, split, ks_of(ks), layout), out)
 
 
 @app.command()
@@ -76,8 +74,10 @@ def compare(
     """
     from crossmodal_peft.retrieval.compare import COMPARED, compare_cells
 
-    layout = layout_of(paths)
-    table = compare_cells({cell: score_split(_name(cell), split, ks_of(ks), layout) for cell in cells})
+    found = {cell: find_cell(cell, paths) for cell in cells}
+    table = compare_cells(
+        {cell: score_split(name, split, ks_of(ks), layout) for cell, (name, layout) in found.items()}
+    )
     print(f"{table.to_markdown(index=False, floatfmt='.3f')}\n\n{COMPARED}")
     if out:
         table.to_csv(out, index=False)
@@ -92,61 +92,84 @@ def search(
     to: Annotated[str | None, typer.Option(help="What to find: text, image or audio.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items to find.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option(help="Search this folder, which `index` has indexed.")
+    ] = None,
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
     """Search a trained cell's items with a text, image or audio clip; indexes the test split if needed.
 
+    An exported model searches the folder that `index` has indexed with it.
+
     crossmodal-peft search stamps-image/lora/0 --text "a red flower" -k 5
     """
-    from crossmodal_peft.search.index import search_for
+    from crossmodal_peft.search.query import search_for
+    from crossmodal_peft.search.subject import open_subject
 
-    given = {"text": text, "image": image, "audio": audio}
-    queries = {modality: query for modality, query in given.items() if query is not None}
-    if len(queries) != 1:
-        raise typer.BadParameter("give exactly one of the three", param_hint="--text, --image, --audio")
-    [(modality, query)] = queries.items()
-    found = search_for(cell, modality, query, to, k, layout_of(paths))
-    found = found[["rank", "score", "item", "caption"]]
+    modality, query = _one_of("--text, --image, --audio", text=text, image=image, audio=audio)
+    subject = open_subject(cell, folder, paths)
+    found = search_for(subject.index, subject.model(), modality, query, to, k)
+    shown = found[["rank", "score", "item", "caption"]]
     if as_json:
-        print(found.to_json(orient="records", indent=2, force_ascii=False))
+        files: Any = [subject.file(row) for row in found.itertuples()]
+        print(shown.assign(file=files).to_json(orient="records", indent=2, force_ascii=False))
     else:
-        print(found.to_markdown(index=False, floatfmt=".3f"))
+        print(shown.to_markdown(index=False, floatfmt=".3f"))
 
 
 @app.command()
 def index(
     cell: CellName,
     split: Annotated[str, typer.Option(help="test, validation, train, or all.")] = "test",
+    folder: Annotated[
+        Path | None, typer.Option(help="Index the pictures and sounds of this folder instead.")
+    ] = None,
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
-    """Build the search index of a trained cell's items in every modality.
+    """Build the search index of a trained cell's items, or of a folder of yours; then only of its new files.
 
     crossmodal-peft index stamps-image/lora/0 --split all
+
+    crossmodal-peft index model/ --folder photos/
     """
     from crossmodal_peft.search import index as search_index
+    from crossmodal_peft.search.subject import index_folder
 
     if split not in (*search_index.SPLITS, "all"):
         raise typer.BadParameter(
             f"{split!r} is not one of: {', '.join(search_index.SPLITS)}, all", param_hint="--split"
         )
-    layout = layout_of(paths)
-    built = search_index.build_index(cell, split, layout)
+    if folder:
+        built = index_folder(cell, folder, paths)
+    else:
+        built = search_index.build_index(*find_cell(cell, paths), split)
     sizes = ", ".join(f"{len(items)} {modality}" for modality, items in built.items.items())
-    print(f"{layout.index(cell)}: {sizes}")
+    print(f"{built.cell}, {folder or built.split}: {sizes}")
 
 
 @app.command()
 def demo(
+    model: Annotated[
+        str | None, typer.Argument(help="An exported folder or a cell, to search a folder of yours with.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="The folder, indexed with the model; by default the only one.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
     """Search with the trained cells in a browser: type, upload or record; two methods side by side.
 
+    With a model, search the files of a folder of yours that `index` has indexed with it.
+
     crossmodal-peft demo --port 8600
     """
-    from crossmodal_peft.search.demo import serve
+    from crossmodal_peft.search import demo as browser
 
-    serve(port, paths_of(paths))
+    if model is None:
+        browser.serve(port, paths_of(paths))
+    else:
+        browser.serve_files(port, model, folder, paths)
 
 
 @app.command()
@@ -220,16 +243,45 @@ def check_table(
 
 
 @app.command()
-def merge(
+def export(
     cell: CellName,
-    out: Annotated[Path, typer.Argument(help="Output folder.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write; it must not exist.")],
+    form: Annotated[
+        str, typer.Option("--format", help="crossmodal, peft, transformers, sentence-transformers, onnx.")
+    ] = "crossmodal",
     paths: PathsOption = DEFAULT_PATHS,
 ) -> None:
-    """Merge a trained cell of a LoRA-like method into plain Hugging Face folders of its encoders.
+    """Write a trained cell as a self-contained folder, which `crossmodal_peft.load` opens anywhere.
 
-    crossmodal-peft merge stamps-image/lora/0 merged/
+    What it computes from raw files of the test split is compared with the cell's embeddings first.
+
+    crossmodal-peft export stamps-image/lora/0 model/
     """
-    merge_cell(cell, out, layout_of(paths))
+    from crossmodal_peft.stages.export import export_cell
+
+    differences = export_cell(*find_cell(cell, paths), out, form)
+    shown = ", ".join(f"{modality} {value:.1g}" for modality, value in differences.items())
+    print(f"{out}: written; largest differences from the cell's embeddings: {shown}")
+
+
+@app.command()
+def embed(
+    model: Annotated[Path, typer.Argument(help="An exported folder, or that of a trained cell.")],
+    out: Annotated[Path, typer.Option(help="The .npy file to write; the ids stand beside it.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
+    audio: Annotated[Path | None, typer.Option(help="Folder of sounds.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="File with a text on each line.")] = None,
+) -> None:
+    """Embed the pictures or sounds of a folder, or the lines of a file; an interrupted call continues.
+
+    crossmodal-peft embed model/ --images photos/ --out photos.npy
+    """
+    from crossmodal_peft.stages.embed import embed_files
+
+    modality, source = _one_of("--images, --audio, --texts", image=images, audio=audio, text=texts)
+    if out.suffix != ".npy":
+        raise typer.BadParameter(f"{out}: must end with .npy", param_hint="--out")
+    print(embed_files(model, modality, source, out))
 
 
 app.command()(check_plugin)
@@ -237,9 +289,12 @@ app.add_typer(cluster.app, name="cluster")
 app.add_typer(stages.app)
 
 
-def _name(cell: str) -> str:
-    """A cell's name, or the absolute path of its checkpoint folder if that was given."""
-    return str(Path(cell).absolute()) if (Path(cell) / CELL_FILE).exists() else cell
+def _one_of(options: str, **given: Any) -> tuple[str, Any]:
+    """The modality and value of the one option that was given. Raises typer.BadParameter unless it is one."""
+    found = [(modality, value) for modality, value in given.items() if value is not None]
+    if len(found) != 1:
+        raise typer.BadParameter("give exactly one of the three", param_hint=options)
+    return found[0]
 
 
 def _show(directions: dict[str, Any], out: Path | None) -> None:

@@ -30,6 +30,12 @@ class Layout:
             Path(paths.raw), Path(paths.prepared), Path(paths.checkpoints), Path(paths.results), scratch
         )
 
+    def under(self, root: Path) -> "Layout":
+        """The same layout with paths relative to another folder than the working folder."""
+        return Layout(
+            root / self.raw, root / self.prepared, root / self.checkpoints, root / self.results, self.scratch
+        )
+
     def dataset(self, kind: str) -> Path:
         """Folder of a dataset source's downloads."""
         return self.raw / "datasets" / kind

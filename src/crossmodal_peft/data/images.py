@@ -1,7 +1,8 @@
 """Picture files, and pictures as inputs of encoders."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,22 +43,34 @@ def read_image(path: Path) -> Image.Image:
 
 
 def decoded(source: Path | BytesIO, most: int = MAX_PIXELS) -> Image.Image:
+    """A picture file as `upright` gives it. Raises Unusable, also if it is not there or not in FORMATS."""
+    with _decoding(), _opened(source, most) as image:
+        return upright(image, most)
+
+
+def upright(image: Image.Image, most: int = MAX_PIXELS) -> Image.Image:
     """A picture as RGB on white, upright according to its EXIF data; of several, the first.
 
-    If it has more than LARGE pixels, each side is divided by 2, 4 or 8. Raises Unusable if it is missing, not
-    in one of FORMATS, damaged, has more than `most` pixels, or is a strip (MAX_RATIO).
+    If it has more than LARGE pixels, each side is divided by 2, 4 or 8. Raises Unusable if it is damaged, has
+    more than `most` pixels, or is a strip (MAX_RATIO).
     """
-    with warnings.catch_warnings(), decoding():
-        warnings.simplefilter("ignore")  # Of broken metadata; the number of pixels is checked here.
-        with _opened(source, most) as image:
-            _require_shape(image, most)
-            wanted = _divisor(image)
-            if wanted > 1:
-                image.draft(None, (image.width // wanted, image.height // wanted))  # Only JPEG does it.
-            image.load()
-            rgb = _reduced(image, min(wanted, _divisor(image)))
-            turn = UPRIGHT.get(_orientation(image))
+    with _decoding():
+        _require_shape(image, most)
+        wanted = _divisor(image)
+        if wanted > 1:
+            image.draft(None, (image.width // wanted, image.height // wanted))  # Only JPEG does it.
+        image.load()
+        rgb = _reduced(image, min(wanted, _divisor(image)))
+        turn = UPRIGHT.get(_orientation(image))
     return rgb if turn is None else rgb.transpose(turn)
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """As `decoding`, without warnings of broken metadata; the number of pixels is checked here."""
+    with warnings.catch_warnings(), decoding():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def with_content(image: Image.Image) -> Image.Image:
@@ -158,7 +171,7 @@ def image_preparer(folder: Path, image_size: int | None) -> ImagePreparer:
     resizes before cropping. Raises ValueError as `load_image_processor`, and if its output is not square.
     """
     processor = load_image_processor(folder)
-    sizes = _sizes(processor, image_size, folder)
+    sizes = processor_sizes(processor, image_size, folder)
 
     def prepare(images: list[Image.Image]) -> tuple[np.ndarray, None]:
         colours = [image.convert("RGB") for image in images]
@@ -169,7 +182,7 @@ def image_preparer(folder: Path, image_size: int | None) -> ImagePreparer:
     return prepare
 
 
-def _sizes(processor: Any, image_size: int | None, folder: Path) -> dict[str, dict[str, int]]:
+def processor_sizes(processor: Any, image_size: int | None, folder: Path) -> dict[str, dict[str, int]]:
     """Keywords that make a processor output another image size than its own."""
     own = {key: value for key, value in dict(processor.size).items() if value}
     crop = dict(processor.crop_size) if getattr(processor, "do_center_crop", False) else own

@@ -58,22 +58,30 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
 def restore(model: DualEncoder, path: Path) -> None:
     """Load trained weights into a model of the same settings.
 
-    The loss's parameters are left out, and those on which an encoder's output does not depend.
-    Raises ValueError naming the tensors if any is missing, has no place (as when the encoder has fewer layers
-    than the one that was trained), or has another shape.
+    The loss's parameters are left out, and those on which an encoder's output does not depend. Raises
+    ValueError as `fill`.
     """
     idle = model.unused_names()
     weights = {n: t for n, t in load_file(path).items() if not n.startswith(LOSS) and n not in idle}
+    fill(model, weights, str(path))
+
+
+def fill(model: DualEncoder, weights: dict[str, Tensor], origin: str) -> None:
+    """Give a model all that a checkpoint of it holds, and others of its weights too.
+
+    Raises ValueError naming `origin` and the tensors if any is missing, has no place (as when the encoder
+    has fewer layers than the one that was trained), or has another shape.
+    """
     model.reshape_projections(weights)
-    expected = model.saved()
+    expected, places = model.saved(), model.state_dict()
     wrong = {
         "missing": expected.keys() - weights.keys(),
-        "without a place in the encoders": weights.keys() - expected.keys(),
+        "without a place in the encoders": weights.keys() - places.keys(),
         "of another shape": {
-            name for name in weights.keys() & expected.keys() if weights[name].shape != expected[name].shape
+            name for name in weights.keys() & places.keys() if weights[name].shape != places[name].shape
         },
     }
     faults = [f"{len(names)} {fault}, such as {min(names)}" for fault, names in wrong.items() if names]
     if faults:
-        raise ValueError(f"{path}: tensors do not fit: {'; '.join(faults)}")
+        raise ValueError(f"{origin}: tensors do not fit: {'; '.join(faults)}")
     model.load_state_dict(weights, strict=False)

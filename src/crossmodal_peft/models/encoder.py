@@ -148,7 +148,7 @@ def layers_of(model: Any, family: ModuleType) -> dict[str, nn.Module]:
 
 def replace_prompt(hidden: Tensor, virtual: int, prompt: Tensor) -> Tensor:
     """Replace the first `virtual` tokens of (batch, tokens, width) by a prompt (tokens, width)."""
-    prompts = prompt.to(hidden.dtype).expand(len(hidden), -1, -1)
+    prompts = prompt.to(hidden.dtype).expand(hidden.shape[0], -1, -1)
     return torch.cat([prompts, hidden[:, virtual:]], dim=1)
 
 

@@ -65,6 +65,16 @@ class Projection(nn.Module):
         cosines = F.normalize(standardised, dim=1) @ self.landmarks.T.to(standardised.dtype)
         return torch.exp(self.gamma * (cosines - 1))
 
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The same map without statistics: weights (width, features) and a bias (width,).
+
+        Raises ValueError if it has landmarks: then no such map is the same.
+        """
+        if len(self.landmarks):
+            raise ValueError("a projection with a kernel to training examples is no linear map")
+        weight = (self.weight / self.scale).detach()
+        return weight.contiguous(), -weight @ self.mean
+
     def forward(self, pooled: Tensor) -> Tensor:
         """Pooled features (batch, features) → (batch, width)."""
         inputs = self.inputs(self.standardised(pooled))

@@ -1,10 +1,9 @@
-"""Search in the items of a trained cell: a FAISS index per modality, queries from any modality.
+"""Exact search in embedded items: a FAISS index per modality, of a trained cell's own items.
 
-Opening and searching an index does not load torch; building one and embedding a query does.
+Opening and searching an index does not load torch; building one does.
 """
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +12,12 @@ import faiss
 import numpy as np
 import pandas as pd
 
-from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.cell_file import EMBEDDED_SPLITS, read_cell
 from crossmodal_peft.config.paths import Layout
-from crossmodal_peft.data import uploads
-from crossmodal_peft.data.images import require_seen
-from crossmodal_peft.data.refusals import Unusable
 from crossmodal_peft.files import atomic_write, read_json, sha256, write_json
 from crossmodal_peft.training.trained import embeddings_of
 
 if TYPE_CHECKING:
-    from crossmodal_peft.models.dual_encoder import DualEncoder
     from crossmodal_peft.retrieval.embeddings import Gallery
 
 DESCRIPTION = "index.json"  # Written last: an index without it is incomplete.
@@ -32,11 +26,11 @@ SPLITS = (*EMBEDDED_SPLITS, "train")
 
 @dataclass(frozen=True)
 class Index:
-    """The searchable items of one cell, by modality.
+    """The searchable items of one cell or folder, by modality; `split`: of the cell's dataset, or "folder".
 
     `vectors` are exact inner-product indexes. Row i of `items` describes vector i: dataset, item (its
-    name), source (a caption, or a file path in the unpacked dataset), caption, labels (codes; rows with one
-    in common are relevant to each other).
+    name), source (a caption, or a file path in the unpacked dataset or the folder), caption, labels (codes;
+    rows with one in common are relevant to each other).
     """
 
     cell: str
@@ -65,7 +59,7 @@ class Index:
             raise ValueError(f"{self.cell} has no {modality}; it has {', '.join(self.vectors)}")
 
 
-def build_index(name: str, split: str, layout: Layout) -> Index:
+def build_index(name: str, layout: Layout, split: str) -> Index:
     """Index the items of one split of a trained cell (`all`: of every split) and store the index on disk.
 
     Raises ValueError as `embeddings_of`.
@@ -75,8 +69,10 @@ def build_index(name: str, split: str, layout: Layout) -> Index:
     file, _ = read_cell(name, layout)
     parts = [embeddings_of(name, part, layout) for part in (SPLITS if split == "all" else (split,))]
     galleries = [of_dataset for part in parts for of_dataset in part.values()]
-    index = index_galleries(name, split, galleries, read_manifests(layout.manifests(file.cell.dataset)))
-    _save(index, file.weights_sha256, layout.index(name))
+    index = index_galleries(
+        file.cell.name, split, galleries, read_manifests(layout.manifests(file.cell.dataset))
+    )
+    save_index(index, file.weights_sha256, layout.index(file.cell.name))
     return index
 
 
@@ -106,26 +102,40 @@ def open_index(name: str, layout: Layout) -> Index:
 
     Raises ValueError if the cell is not trained, or if a file of the index was changed.
     """
-    folder = layout.index(name)
     file, _ = read_cell(name, layout)
-    if not (folder / DESCRIPTION).exists():
-        return build_index(name, "test", layout)
-    again = f"rebuild with: crossmodal-peft index {name}"
-    description = read_json(folder / DESCRIPTION, again)
+    folder = layout.index(file.cell.name)
+    description = read_description(folder)
+    if description is None:
+        return build_index(name, layout, "test")
     if description.get("weights_sha256") != file.weights_sha256:
-        return build_index(name, description.get("split", "test"), layout)
+        return build_index(name, layout, description.get("split", "test"))
+    index = read_index(folder, description, f"crossmodal-peft index {name}")
+    if not all("labels" in of for of in index.items.values()):  # Of a release in which a row had one label.
+        return build_index(name, layout, index.split)
+    return index
+
+
+def read_description(folder: Path) -> dict[str, Any] | None:
+    """What a stored index says of itself; None if there is none, or an incomplete one."""
+    if not (folder / DESCRIPTION).exists():
+        return None
+    description: dict[str, Any] = read_json(folder / DESCRIPTION, f"delete {folder} and index again")
+    return description
+
+
+def read_index(folder: Path, description: dict[str, Any], command: str) -> Index:
+    """A stored index. Raises ValueError with the command that rebuilds it if a file of it was changed."""
     for path, expected in description["files"].items():
         if not (folder / path).exists() or sha256(folder / path) != expected:
-            raise ValueError(f"{folder / path}: changed or missing; {again}")
+            raise ValueError(f"{folder / path}: changed or missing; rebuild with: {command}")
     modalities = description["modalities"]
     items = {modality: pd.read_parquet(folder / f"{modality}.parquet") for modality in modalities}
-    if not all("labels" in of for of in items.values()):  # Of a release in which a row had one label.
-        return build_index(name, description["split"], layout)
     vectors = {modality: faiss.read_index(str(folder / f"{modality}.faiss")) for modality in modalities}
-    return Index(name, description["split"], vectors, items)
+    return Index(description["cell"], description["split"], vectors, items)
 
 
-def _save(index: Index, weights_sha256: str, folder: Path) -> None:
+def save_index(index: Index, weights_sha256: str, folder: Path) -> None:
+    """Store an index in a folder, in place of one that is there; `weights_sha256`: of the model."""
     shutil.rmtree(folder, ignore_errors=True)
     for modality, vectors in index.vectors.items():
         with atomic_write(folder / f"{modality}.faiss") as path:
@@ -140,93 +150,3 @@ def _save(index: Index, weights_sha256: str, folder: Path) -> None:
         "files": {path.name: sha256(path) for path in sorted(folder.iterdir())},
     }
     write_json(folder / DESCRIPTION, description)
-
-
-@dataclass(frozen=True)
-class QueryEncoder:
-    """A trained cell's model, and the preparers that turn captions, images and waveforms into its inputs."""
-
-    model: "DualEncoder"
-    preparers: dict[str, Callable[[list[Any]], tuple[np.ndarray, np.ndarray | None]]]
-
-    def embed(self, modality: str, medium: Any) -> np.ndarray:
-        """The unit-length embedding (width,) of a caption, PIL image, or mono waveform at the cell's rate.
-
-        Raises ValueError as `require_seen`.
-        """
-        import torch
-
-        inputs, lengths = self.preparers[modality]([medium])
-        require_seen(inputs[0], medium)
-        if lengths is not None:
-            inputs = inputs[:, : lengths.max()]
-        sizes = None if lengths is None else torch.from_numpy(lengths)
-        with torch.inference_mode():
-            embedding: np.ndarray = self.model.embed(modality, torch.from_numpy(inputs), sizes)[0].numpy()
-        return embedding
-
-
-def open_query_encoder(name: str, layout: Layout) -> QueryEncoder:
-    """A trained cell ready to embed queries, in float32 on the CPU.
-
-    Raises ValueError if the checkpoint or its encoders have changed.
-    """
-    from crossmodal_peft.config import plugins
-    from crossmodal_peft.models.checkpoint import open_checkpoint
-
-    cell = read_cell(name, layout)[0].cell
-    folders = layout.folders(cell.encoder_names)
-    _, model = open_checkpoint(layout.checkpoint(name), folders, "sdpa")
-    tower: Any
-    for tower in model.towers.values():
-        tower.cut = "input"  # A query has no cached activations.
-    preparers = {
-        str(modality): plugins.module("encoders", settings.family).preparer(folders[modality], settings)
-        for modality, settings in cell.encoders.items()
-    }
-    return QueryEncoder(model, preparers)
-
-
-def search_for(
-    name: str, modality: str, query: str | Path, to: str | None, k: int, layout: Layout
-) -> pd.DataFrame:
-    """Search a trained cell for a text or a file, as `Index.search`. `to` None: another modality.
-
-    Raises ValueError naming the file if it cannot be used, or the cell's modalities if it lacks one.
-    """
-    index = open_index(name, layout)
-    index.require(modality)
-    others = [other for other in index.vectors if other != modality]
-    to = to or (others or [modality])[0]
-    index.require(to)
-    cell = read_cell(name, layout)[0].cell
-    try:
-        medium = read_query(modality, _content(query) if isinstance(query, Path) else query, cell)
-        embedding = open_query_encoder(name, layout).embed(modality, medium)
-    except Unusable as error:
-        raise ValueError(f"{query if isinstance(query, Path) else 'the text'} {error}") from None
-    return index.search(embedding, to, k)
-
-
-def _content(path: Path) -> bytes:
-    """A file, or enough of it to be refused as too large."""
-    with open(path, "rb") as file:
-        return file.read(uploads.MAX_BYTES + 1)
-
-
-def read_query(modality: str, query: Any, cell: Cell) -> Any:
-    """A typed text, or the content of a file, as a cell's encoders take it. Raises Unusable."""
-    if modality == "text":
-        return uploads.read_text(query)
-    if modality == "image":
-        return uploads.read_image(query)
-    encoder: Any = cell.encoders["audio"]
-    return uploads.read_audio(query, sample_rate(cell), encoder.seconds)
-
-
-def sample_rate(cell: Cell) -> int:
-    """Sample rate (Hz) that a cell's audio encoder expects."""
-    from crossmodal_peft.config import plugins
-
-    rate: int = plugins.module("encoders", cell.encoders["audio"].family).SAMPLE_RATE
-    return rate

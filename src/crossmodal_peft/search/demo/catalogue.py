@@ -4,11 +4,11 @@ import re
 import sys
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 import streamlit as st
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from crossmodal_peft.config import plugins
 from crossmodal_peft.config.cell import Cell
@@ -19,6 +19,9 @@ from crossmodal_peft.config.settings import Paths
 from crossmodal_peft.data.audio import SAMPLE_RATE
 from crossmodal_peft.search import index as search_index
 from crossmodal_peft.stages.prepare import dataset_root
+
+if TYPE_CHECKING:
+    from crossmodal_peft.inference.model import Model
 
 THUMBNAIL = 320  # pixels; sharp on a high-density screen
 
@@ -40,8 +43,8 @@ def index(cell: str) -> search_index.Index:
     return _index(cell, _stamp(cell))
 
 
-def encoder(cell: str) -> search_index.QueryEncoder:
-    """A cell's query encoder."""
+def encoder(cell: str) -> "Model":
+    """A cell's model, which embeds queries."""
     return _encoder(cell, _stamp(cell))
 
 
@@ -54,9 +57,13 @@ def settings(cell: str) -> Cell:
 def thumbnail(kind: str, path: Path) -> bytes:
     """An image of a dataset kind, as a PNG padded to a white square."""
     module = plugins.module("datasets", kind)
-    square = ImageOps.pad(module.read_image(path), (THUMBNAIL, THUMBNAIL), color="white")
+    return squared(module.read_image(path))
+
+
+def squared(image: Image.Image) -> bytes:
+    """An image as a PNG padded to a white square."""
     out = BytesIO()
-    square.save(out, "PNG")
+    ImageOps.pad(image, (THUMBNAIL, THUMBNAIL), color="white").save(out, "PNG")
     return out.getvalue()
 
 
@@ -115,8 +122,10 @@ def _index(cell: str, stamp: int) -> search_index.Index:
 
 
 @st.cache_resource(show_spinner="Loading the encoders …", max_entries=4)
-def _encoder(cell: str, stamp: int) -> search_index.QueryEncoder:
-    return search_index.open_query_encoder(cell, layout())
+def _encoder(cell: str, stamp: int) -> "Model":
+    from crossmodal_peft.inference.opening import open_cell
+
+    return open_cell(cell, layout())
 
 
 def _stamp(cell: str) -> int:

@@ -9,8 +9,8 @@ import streamlit as st
 from PIL import ImageOps
 
 from crossmodal_peft.data import uploads
-from crossmodal_peft.search import index as search_index
 from crossmodal_peft.search.demo import catalogue
+from crossmodal_peft.search.query import read_query
 
 NOUNS = {"text": "captions", "image": "pictures", "audio": "clips"}
 PICTURES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif"]
@@ -38,7 +38,8 @@ class Query:
         """The query's embedding (width,) in a cell. (An item's row is the same in all cells of a dataset.)"""
         if self.row is not None:
             return catalogue.index(cell).embedding(self.modality, self.row)
-        return catalogue.encoder(cell).embed(self.modality, self.medium)
+        found: np.ndarray = catalogue.encoder(cell).embed_media(self.modality, [self.medium])[0]
+        return found
 
 
 def ask(cell: str) -> Query | None:
@@ -49,9 +50,9 @@ def ask(cell: str) -> Query | None:
         ways["Text"] = by_text
     ways["Example"] = by_example
     if "image" in modalities:
-        ways["Picture"] = by_image
+        ways["Picture"] = lambda _: by_image()
     if "audio" in modalities:
-        ways["Sound"] = by_audio
+        ways["Sound"] = lambda cell: by_audio(catalogue.settings(cell).encoders["audio"])
     way = st.segmented_control("Query by", list(ways), default=next(iter(ways)), required=True)
     try:
         return ways[str(way)](cell)
@@ -94,7 +95,7 @@ def by_example(cell: str) -> Query:
     return item(cell, modality, row)
 
 
-def by_image(cell: str) -> Query | None:
+def by_image() -> Query | None:
     """An uploaded image."""
     megapixels = uploads.MAX_PIXELS // 10**6
     file = st.file_uploader(
@@ -102,14 +103,13 @@ def by_image(cell: str) -> Query | None:
     )
     if file is None:
         return None
-    image = search_index.read_query("image", file.getvalue(), catalogue.settings(cell))
+    image = read_query("image", file.getvalue(), None)
     st.image(ImageOps.contain(image, (1024, 1024)), width=240)
     return Query("image", medium=image)
 
 
-def by_audio(cell: str) -> Query | None:
-    """An uploaded or recorded audio clip."""
-    encoder: Any = catalogue.settings(cell).encoders["audio"]
+def by_audio(encoder: Any) -> Query | None:
+    """An uploaded or recorded audio clip, for an encoder of these settings."""
     window = f"Only the first {encoder.seconds:g} s are used."
     left, right = st.columns(2)
     file = left.file_uploader(
@@ -119,7 +119,7 @@ def by_audio(cell: str) -> Query | None:
     clip = file or recorded
     if clip is None:
         return None
-    waveform = search_index.read_query("audio", clip.getvalue(), catalogue.settings(cell))
+    waveform = read_query("audio", clip.getvalue(), encoder)
     if file:
         st.audio(file)
     return Query("audio", medium=waveform)
