@@ -131,9 +131,12 @@ def make_trained(layout: Layout, trio: Sequence[str], name: str, **train: Any) -
     torch.manual_seed(6)
     for parameter in model.trained().values():
         parameter.data += 0.05 * torch.randn_like(parameter)
+    for projection in model.projections.values():
+        projection.mean += 0.1 * torch.randn_like(projection.mean)
+        projection.scale *= 0.5 + torch.rand_like(projection.scale)
     out = layout.checkpoint(cell.name)
     scalars = {"loss.logit_scale": torch.tensor(2.5)}
-    save_weights(out / WEIGHTS, {**model.trained(), **scalars})
+    save_weights(out / WEIGHTS, {**model.saved(), **scalars})
     precision = torch.bfloat16 if cell.train.precision == "bf16" else torch.float32
     save_embeddings(
         out / EMBEDDINGS,
