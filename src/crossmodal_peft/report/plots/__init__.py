@@ -4,6 +4,7 @@ This module holds what the plots share: how a method looks, the style, the size.
 `matplotlib.figure.Figure` under `matplotlib.rc_context(STYLE)`, without pyplot: no display, no global state.
 """
 
+import textwrap
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -75,8 +76,9 @@ def spread(frame: pd.DataFrame, mark: str) -> str:
 
 
 def footnote(figure: Figure, text: str) -> None:
-    """Write small grey text below the figure, on the right."""
-    figure.supxlabel(text, fontsize=8, color="#555555", x=0.99, ha="right")
+    """Write small grey text below the figure, on the right, in lines that its width takes."""
+    lines = textwrap.fill(text, round(17 * figure.get_figwidth()))
+    figure.supxlabel(lines, fontsize=8, color="#555555", x=0.99, ha="right")
 
 
 def tint(colour: str, share: float) -> tuple[float, float, float]:
