@@ -38,6 +38,7 @@ Embeddings = dict[str, Tensor]  # By modality: (rows, width), unit length.
 COLUMNS = ["dataset", "way", "validation", "test", "chosen", "CPU s"]
 STRENGTHS = [float(s) for s in 10.0 ** np.arange(-3, 3.1, 0.5)]
 HEADS = {  # Trained by gradient steps: changes to the settings of `frozen`.
+    "InfoNCE from random projections, one epoch": {"start": "random", "epochs": 1},
     "InfoNCE from random projections, 30 epochs": {"start": "random", "projection_learning_rate": 1e-3},
     "the same, 120 epochs": {"start": "random", "projection_learning_rate": 1e-3, "epochs": 120},
     "sigmoid loss from the ridge": {"loss": {"kind": "siglip"}},
