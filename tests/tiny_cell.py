@@ -23,6 +23,7 @@ from crossmodal_peft.files import sha256, write_json
 from crossmodal_peft.models.checkpoint import load_model
 from crossmodal_peft.training.activation_cache import compute_activations
 from crossmodal_peft.training.cell_data import open_data
+from crossmodal_peft.training.contrastive import make_loss
 from crossmodal_peft.training.loop import epoch_steps, record_epoch, start
 from crossmodal_peft.training.state import Run, State
 
@@ -153,7 +154,7 @@ class Steps:
         self.examples = select_each(manifest, "train", activations)
         kernel = "eager" if device == "cpu" else "sdpa"
         model = load_model(cell, layout.folders(cell.encoder_names), kernel).to(device)
-        self.run = start(model, cell, self.examples)
+        self.run = start(model, make_loss(cell.train.loss).to(device), cell, self.examples)
         record_epoch(self.run, 0.0)
 
     def go(self, until: int) -> Run:

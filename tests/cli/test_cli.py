@@ -108,7 +108,10 @@ def test_an_unreadable_query_gives_one_line_that_names_the_file(smoke, tmp_path,
     bad.write_bytes(b"garbage")
     overlay = ["--paths", "workflow/config/smoke.yaml"]
     text = call("search", "stamps-image/lora/0", "--image", str(bad), *overlay, exit_code=3)
-    assert text.startswith(f"crossmodal-peft: {bad} is not an image") and text.count("\n") == 1
+    assert (
+        text.startswith(f"crossmodal-peft: {bad} cannot be decoded: it is not an image")
+        and text.count("\n") == 1
+    )
     text = call("search", "stamps-image/lora/0", "--text", " ", *overlay, exit_code=3)
     assert text == "crossmodal-peft: the text is empty\n"
     text = call("search", "stamps-image/lora/0", "--audio", str(bad), *overlay, exit_code=3)

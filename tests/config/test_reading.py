@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import REPOSITORY
 
-from crossmodal_peft.cli.arguments import paths_of
+from crossmodal_peft.config.location import paths_of
 from crossmodal_peft.config.reading import parse, read
 from crossmodal_peft.config.validation import check
 from workflow.planning.configuration import configuration

@@ -10,7 +10,10 @@ import tiny_data
 from PIL import Image
 
 from crossmodal_peft.data.refusals import Unusable
-from crossmodal_peft.search.index import QueryEncoder, read_query, search_for
+from crossmodal_peft.inference.model import Model
+from crossmodal_peft.inference.opening import open_cell
+from crossmodal_peft.search.index import open_index
+from crossmodal_peft.search.query import read_query, search_for
 
 GOOD = 12
 REFUSED = {
@@ -79,30 +82,32 @@ def test_a_search_refuses_a_file_by_its_name(table, layout):
     data = tiny_data.dataset(kind="manifest", manifest=str(table), modalities=("text", "image"), max_lost=0.5)
     tiny_data.prepare(data, layout)
     tiny_data.train(data, layout)
-    found = search_for("tiny/lora/0", "image", table.with_name("3.png"), "text", 3, layout)
+    subject = open_index("tiny/lora/0", layout), open_cell("tiny/lora/0", layout)
+    found = search_for(*subject, "image", table.with_name("3.png"), "text", 3)
     assert found["rank"].tolist() == [1, 2, 3]
     for name in ("broken", "strip", "blank"):
         path = table.with_name(f"{name}.png")
         with pytest.raises(ValueError, match=f"^{path} ") as refusal:
-            search_for("tiny/lora/0", "image", path, "text", 3, layout)
+            search_for(*subject, "image", path, "text", 3)
         assert str(refusal.value).startswith(f"{path} {REFUSED[name].partition(': ')[2]}")
 
 
 def test_a_query_is_read_as_the_data_is(table):
-    cell = SimpleNamespace(encoders={"audio": SimpleNamespace(family="ast", seconds=0.25)})
-    heard = read_query("audio", table.with_name("3.wav").read_bytes(), cell)
+    encoder = SimpleNamespace(family="ast", seconds=0.25)
+    heard = read_query("audio", table.with_name("3.wav").read_bytes(), encoder)
     assert len(heard) == 4_000 and heard.std() > 0.3
-    pixels = np.asarray(read_query("image", table.with_name("3.png").read_bytes(), cell))
+    pixels = np.asarray(read_query("image", table.with_name("3.png").read_bytes(), encoder))
     assert pixels.min() == 58 and pixels.max() == 255
     for reason in REFUSED.values():
         file, _, reason = reason.partition(": ")
         with pytest.raises(Unusable, match=reason):
-            read_query("image" if ".png" in file else "audio", table.with_name(file).read_bytes(), cell)
+            read_query("image" if ".png" in file else "audio", table.with_name(file).read_bytes(), encoder)
 
 
 def test_a_query_of_which_the_encoder_sees_one_colour_is_refused():
     picture = Image.new("RGB", (50, 50), "white")
     picture.paste("red", (0, 0, 5, 50))
-    encoder = QueryEncoder(None, {"image": lambda _: (np.full((1, 3, 8, 8), 255, np.uint8), None)})
+    prepare = {"image": lambda _: (np.full((1, 3, 8, 8), 255, np.uint8), None)}
+    model = Model(None, "", None, prepare)
     with pytest.raises(Unusable, match="has nothing left at the encoder's size"):
-        encoder.embed("image", picture)
+        model.embed_media("image", [picture])

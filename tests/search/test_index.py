@@ -68,7 +68,7 @@ def test_a_caption_in_two_datasets_is_found_once_and_every_item_has_its_caption(
 def test_a_stored_index_keeps_what_items_are_relevant_by(manifest, tmp_path):
     manifest["labels"] = [(label, 100 + i % 2) for i, label in enumerate(manifest["label"])]
     index = search_index.index_galleries("c", "test", [{"image": random_gallery(40, 20)}], manifest)
-    search_index._save(index, "none", tmp_path / "index")
+    search_index.save_index(index, "none", tmp_path / "index")
     stored = pd.read_parquet(tmp_path / "index" / "image.parquet")
     query = Query("text", labels=frozenset({3, 101}))
     assert list(stored["labels"].map(query.shares)) == [i % 15 == 3 or i % 2 == 1 for i in range(40)]

@@ -1,6 +1,7 @@
 """Claims about where trainings start: ridge regressions, standardised features, and another cell's head."""
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,11 @@ from crossmodal_peft.config.settings import Logging
 from crossmodal_peft.data.arrays import Activations
 from crossmodal_peft.models.checkpoint import restore
 from crossmodal_peft.models.dual_encoder import DualEncoder
+from crossmodal_peft.stages import train as stages_train
 from crossmodal_peft.stages.train import train_cell
 from crossmodal_peft.training import loop, ridge
 from crossmodal_peft.training.contrastive import make_loss
+from crossmodal_peft.training.signals import Interrupted
 from crossmodal_peft.training.start import load_head
 from crossmodal_peft.training.validation import mean_recall
 
@@ -225,6 +228,23 @@ def test_a_head_of_another_width_is_refused_by_file_and_tensor(trained, tmp_path
     model = model_with(load_file(layout.checkpoint(head.name) / "weights.safetensors"))
     with pytest.raises(ValueError, match=r"head.safetensors: towers.text.\S+ is of shape \(3, 32\)"):
         load_head(model, make_loss(full.train.loss), tmp_path / "head.safetensors")
+
+
+def test_a_resumed_training_keeps_the_statistics_of_its_start(trained, monkeypatch):
+    layout, head, _ = trained
+    cell = head.model_copy(
+        update={"seed": 2, "train": head.train.model_copy(update={"projection_dropout": 0.3})}
+    )
+    weights = layout.checkpoint(cell.name) / "weights.safetensors"
+    train_cell(cell, layout, Logging())
+    expected = weights.read_bytes()
+    requests = iter([*[False] * 7, True, *[False] * 99])
+    monkeypatch.setattr(stages_train, "catch_stop_requests", lambda: nullcontext(lambda: next(requests)))
+    with pytest.raises(Interrupted):
+        train_cell(cell, layout, Logging())
+    weights.unlink()
+    train_cell(cell, layout, Logging())
+    assert weights.read_bytes() == expected
 
 
 def test_patience_ends_a_training_that_no_longer_rises(trained, monkeypatch):

@@ -18,7 +18,7 @@ from crossmodal_peft.retrieval.embeddings import load_embeddings
 from crossmodal_peft.stages.score import score_split
 from crossmodal_peft.training.trained import embed_cell
 
-CELLS = 10
+CELLS = 12
 
 
 def planned(folder: Path) -> dict[str, int]:
@@ -112,7 +112,7 @@ def test_how_a_training_is_watched_reruns_nothing(smoke):
 
 TABLES = {"all", "plot", "summary", "table"}
 CELLS_AND_TABLES = {"aggregate", "compare_methods", "evaluate", "overview", *TABLES}
-TRAINED = "    epochs: PositiveInt"
+TRAINED = '    start: Literal["head"'
 # The module, the text before and after the edit, the rules that rerun, and for how many cells.
 EDITS = [
     ("models/learned_prefix", "std=0.02", "std=2.0", {"train", "count_at_paper_scale", *CELLS_AND_TABLES}, 2),

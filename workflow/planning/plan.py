@@ -89,7 +89,7 @@ class Plan:
 
     def group(self, w: Any) -> str | None:
         """Training only projections takes seconds: a cluster runs many as one job, other cells singly."""
-        return "projections" if self.tuning(w.method).kind in ("frozen", "ridge") else None
+        return "frozen" if self.tuning(w.method).kind in ("frozen", "ridge") else None
 
     # Files
 

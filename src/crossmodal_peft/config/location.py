@@ -54,13 +54,15 @@ def layout_of(paths: str, project: Path | None = None) -> Layout:
 def find_cell(given: str, paths: str = DEFAULT_PATHS) -> tuple[str, Layout]:
     """A cell's name and the layout of its project, from the name or from the folder of its checkpoint.
 
-    A folder belongs to the project that it is in, whatever the working folder; a name to that of the working
-    folder. Raises ValueError if the folder's `cell.json` cannot be read.
+    A folder belongs to the project that it is in, whatever the working folder; a name, and a folder that is
+    in no project, to that of the working folder. Raises ValueError if its `cell.json` cannot be read.
     """
     folder = Path(given).absolute()
     if not (folder / CELL_FILE).is_file():
         return given, layout_of(paths)
-    layout, name = layout_of(paths, project_of(folder)), read_cell_file(folder).cell.name
+    own = project_of(folder)
+    layout = layout_of(paths, own if (own / DEFAULT_PATHS).is_file() else None)
+    name = read_cell_file(folder).cell.name
     if folder.parts[-3:] == tuple(name.split("/")):
         return name, replace(layout, checkpoints=folder.parents[2])
     return str(folder), layout  # A copy under another name: as a path it leads to itself.

@@ -217,11 +217,21 @@ class Head(Strict):
 class HeadGrid(Strict):
     """Settings of the head to try; null: only that of `head`."""
 
-    start: Annotated[list[Literal["ridge", "random"]], Field(min_length=1), Unique] | None = None
-    projection_learning_rate: Annotated[list[Rate], Field(min_length=1), Unique] | None = None
-    projection_dropout: Annotated[list[Dropout], Field(min_length=1), Unique] | None = None
-    batch_size: Annotated[list[Size], Field(min_length=1), Unique] | None = None
-    weight_decay: Annotated[list[Decay], Field(min_length=1), Unique] | None = None
+    start: Annotated[list[Literal["ridge", "random"]], Field(min_length=1), Unique] | None = Field(
+        None, description="Starts to try."
+    )
+    projection_learning_rate: Annotated[list[Rate], Field(min_length=1), Unique] | None = Field(
+        None, description="Rates to try."
+    )
+    projection_dropout: Annotated[list[Dropout], Field(min_length=1), Unique] | None = Field(
+        None, description="Shares of the features to try."
+    )
+    batch_size: Annotated[list[Size], Field(min_length=1), Unique] | None = Field(
+        None, description="Items in a step to try."
+    )
+    weight_decay: Annotated[list[Decay], Field(min_length=1), Unique] | None = Field(
+        None, description="Decays to try."
+    )
 
     @property
     def values(self) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crossmodal_peft.config.cell import Cell
 from crossmodal_peft.config.settings import Train
@@ -69,15 +69,18 @@ def train(
     """
     precision = resolve_precision(cell.train.precision, next(model.parameters()).device)
     examples = select_each(manifest, "train", activations)
-    run, checkpointer = start(model, cell, examples), checkpointer or Checkpointer()
+    criterion, checkpointer = make_loss(cell.train.loss).to(model.device), checkpointer or Checkpointer()
+    began = time.perf_counter() - (head.seconds if head else 0.0)
+    # Also for a training that is resumed: the statistics of projections are no part of its state.
+    set_start(model, criterion, cell, manifest, activations, head.weights if head else None)
+    run = start(model, criterion, cell, examples)
+    run.began = began
 
     def validate() -> float:
         return mean_recall(embed_split(model, manifest, activations, "validation", precision))
 
     checkpointer.resume(run)
     if not run.position.history:
-        set_start(model, run.criterion, cell, manifest, activations, head.weights if head else None)
-        run.began -= head.seconds if head else 0.0
         record_epoch(run, validate())
     loggers = open_loggers(run.schedule.last_epoch) if open_loggers else [ProgressLines(math.inf, report)]
     with ExitStack() as stack:
@@ -96,9 +99,8 @@ def train(
     return finish(run, cell)
 
 
-def start(model: DualEncoder, cell: Cell, examples: Mapping[str, Examples]) -> Run:
+def start(model: DualEncoder, criterion: nn.Module, cell: Cell, examples: Mapping[str, Examples]) -> Run:
     """A run before its first step."""
-    criterion = make_loss(cell.train.loss).to(model.device)
     parameters = trained_parameters(model, criterion)
     optimizer = make_optimizer(parameters, cell.tuning.learning_rate, cell.train)
     steps = cell.train.epochs * steps_of_epoch(cell, examples)
