@@ -21,7 +21,9 @@ rule tune_head:
     params:
         compared=compared({"cells": PLAN.tried_heads, "grid": SETTINGS.sweep.head.values}),
         code=PLAN.code_of_head_search(),
-        settings=uncompared(lambda w: as_json({"cells": PLAN.tried_heads, "grid": SETTINGS.sweep.head.values})),
+        settings=uncompared(
+            lambda w: as_json({"cells": PLAN.tried_heads, "grid": SETTINGS.sweep.head.values})
+        ),
         stem=lambda w, output: os.path.splitext(output.tables[0])[0],
         paths=PATHS,
     message:
