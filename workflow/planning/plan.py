@@ -170,8 +170,10 @@ class Plan:
         loss = f"losses/{self.settings.train.loss.kind}"
         return code("train", f"methods/{self.tuning(w.method).kind}", loss, *self.families(encoders))
 
-    def code_of_head_search(self) -> str:
-        """The code of training heads with other settings."""
+    def code_of_head_search(self, w: Any) -> str:
+        """The code of training heads with other settings. Raises ValueError if no method has a head."""
+        if not self.tried_heads:
+            raise ValueError("no method is of kind frozen, so there is no head whose settings could be tried")
         encoders = [e for cell in self.tried_heads for e in cell.encoders.values()]
         loss = f"losses/{self.settings.train.loss.kind}"
         return code("tune_head", "methods/frozen", loss, *self.families(encoders))

@@ -20,7 +20,7 @@ rule tune_head:
         runtime=growing(120),
     params:
         compared=compared({"cells": PLAN.tried_heads, "grid": SETTINGS.sweep.head.values}),
-        code=PLAN.code_of_head_search(),
+        code=PLAN.code_of_head_search,
         settings=uncompared(
             lambda w: as_json({"cells": PLAN.tried_heads, "grid": SETTINGS.sweep.head.values})
         ),
