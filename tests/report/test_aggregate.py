@@ -69,6 +69,8 @@ def write(folder: Path, records: list[dict[str, Any]]) -> list[Path]:
 def test_caps_are_a_column_only_where_a_record_has_one():
     paths = sorted((REPOSITORY / "results" / "runs").rglob("record.json"))
     committed = json.loads(paths[0].read_text(encoding="utf-8"))
+    for metrics in committed["metrics"].values():
+        metrics.pop("caps", None)  # As in records of earlier releases.
     before = quality([committed])
     assert "cap" not in before and len(before)
     capped = json.loads(paths[0].read_text(encoding="utf-8"))
