@@ -21,7 +21,7 @@ from dvc.utils.hydra import apply_overrides
 from versioned import clone, clone_with_data, is_clean, jobs, planned, set_rank, sh, weights
 
 WEIGHTS = "checkpoints/stamps-image/lora/0/weights.safetensors"
-PROJECTIONS = 384 * 256 + 768 * 256 + 1  # trained parameters of every method: text, image, temperature
+PROJECTIONS = 384 * 384 + 768 * 384 + 1  # trained parameters of every method: text, image, temperature
 VERIFY = "python workflow/verify.py"
 
 
