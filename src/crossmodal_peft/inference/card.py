@@ -57,7 +57,7 @@ def encoder_lines(description: Description) -> Iterator[str]:
     for modality, tower in description.towers.items():
         yield (
             f"- {modality}: {origin(tower)}; family {tower.encoder.family}, pooling {tower.encoder.pooling}, "
-            f"a linear projection to {description.width}. Input: {tower.preprocessing}."
+            f"a projection to {description.width}. Input: {tower.preprocessing}."
         )
 
 
